@@ -135,8 +135,12 @@ type Gatekeeper interface {
 	Gate(ctx context.Context, at Attachment) error
 }
 
-// Wanted is all of a driver's (or a stack's) records: what the kernel should hold.
+// Wanted is what the kernel should hold by the records of one driver or stack. While it is used none of its objects is in
+// the middle of a change.
 type Wanted struct {
+	// All: these are all records there are, so what carries our mark in the kernel and is not among them is foreign.
+	// Otherwise only these objects are to be looked at.
+	All         bool
 	Networks    []Network
 	Attachments []Attachment
 	Sandboxes   []Sandbox
@@ -149,8 +153,8 @@ type Declarer interface {
 	Declare(ctx context.Context, w Wanted) ([]Drift, error)
 }
 
-// Reconciler compares the kernel with all wanted records and repairs it. It returns what differed. What carries
-// our mark in the kernel and is in no record is removed.
+// Reconciler compares the kernel with the wanted records and repairs it. It returns what differed. Where the records are
+// all there are, it also removes what carries our mark and is in none of them.
 type Reconciler interface {
 	Reconcile(ctx context.Context, w Wanted) ([]Drift, error)
 }

@@ -19,7 +19,7 @@ type Stack interface {
 	Plug(ctx context.Context, ns OpenNamespace, at Attachment) error
 	// Unplug removes what Plug added beside the link and what goes with it.
 	Unplug(ctx context.Context, ns OpenNamespace, at Attachment) error
-	// Reconcile compares all wanted sandboxes and their attachments with the kernel and repairs it.
+	// Reconcile compares the wanted sandboxes and their attachments with the kernel and repairs it, as a [Reconciler].
 	Reconcile(ctx context.Context, w Wanted) ([]Drift, error)
 }
 

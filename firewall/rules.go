@@ -26,6 +26,9 @@ type Bridge struct {
 	Link     string
 	Subnets  []netip.Prefix
 	Internal bool // reaches nothing but itself
+	// Adopted: the bridge is not ours alone, and has ports that are not endpoints. What comes in by those is from
+	// outside: trust goes by the bound port, not by the bridge's name.
+	Adopted bool
 	// Masquerade are the families whose traffic to the outside takes the outgoing link's address; Source, where valid, is
 	// the address taken instead.
 	Masquerade cnm.FamilySet
@@ -57,6 +60,8 @@ type BridgePort struct {
 // Published is one port of the host and the endpoint's address and port it leads to.
 type Published struct {
 	Proto cnm.Protocol
-	Host  netip.AddrPort // 0.0.0.0 and :: are all of the host's addresses of the family
-	To    netip.AddrPort // of the same family
+	// Host is where: 0.0.0.0 and :: are all of the host's addresses of the family. The zero value opens To itself to
+	// the outside, without translation (on a routed network).
+	Host netip.AddrPort
+	To   netip.AddrPort // of the same family
 }

@@ -29,40 +29,60 @@ func (e *RefusedError) Error() string {
 // Unwrap gives the kernel's answer.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// RunIsolated runs a program in new user, network and mount namespaces and
-// waits for it. Its uid and gid 0 are the caller's own, so no privilege is
+// RunIsolated starts cmd in new user, network and mount namespaces and waits for
+// it. Its uid and gid 0 are the caller's own, so no privilege is
 // needed. Where user namespaces are refused and the caller is root, only the
 // network and mount namespaces are new; where those are refused too the error
 // is a [*RefusedError].
 //
-// build makes the command; it is called a second time for that second way,
-// because a command cannot be started twice. The program is killed when the
-// caller ends, however it ends, or when the command's context does. Its
-// environment starts bare: loopback is down and its mounts still propagate
-// until it calls [PrepareStage].
+// The program is killed when the caller ends, however it ends, or when the
+// command's context does. Its environment starts bare: loopback is down and its
+// mounts still propagate until it calls [PrepareStage].
 //
 // The calling goroutine's thread is held until the program has ended: Linux
 // ties the kill on the parent's death to the thread that started the child.
-func RunIsolated(build func() *exec.Cmd) error {
+func RunIsolated(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := isolate(build(), unix.CLONE_NEWUSER|unix.CLONE_NEWNET|unix.CLONE_NEWNS)
-	err := cmd.Start()
-	if refused(err) && os.Geteuid() == 0 {
-		cmd = isolate(build(), unix.CLONE_NEWNET|unix.CLONE_NEWNS)
-		err = cmd.Start()
-	}
-	if refused(err) {
-		return &RefusedError{Err: err}
-	}
+	flags, err := allowed()
 	if err != nil {
+		return err
+	}
+	isolate(cmd, flags)
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s in new namespaces: %w", cmd.Path, err)
 	}
 	return cmd.Wait()
 }
 
+// allowed gives the namespaces that this caller may have here and now. It asks
+// by starting nothing at all in them, because a start that is refused loses two
+// descriptors in the syscall package when user mappings are wanted.
+func allowed() (uintptr, error) {
+	const bare = unix.CLONE_NEWNET | unix.CLONE_NEWNS
+	err := probe(unix.CLONE_NEWUSER | bare)
+	if err == nil {
+		return unix.CLONE_NEWUSER | bare, nil
+	}
+	if os.Geteuid() == 0 && probe(bare) == nil {
+		return bare, nil
+	}
+	return 0, &RefusedError{Err: err}
+}
+
+// probe starts a process in new namespaces that fails at once, because no
+// program has the empty path, and gives the kernel's answer if it was another.
+func probe(flags uintptr) error {
+	attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Cloneflags: flags}}
+	_, err := syscall.ForkExec("", []string{""}, attr)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
 // isolate asks for the namespaces in cmd and maps root inside to the caller.
-func isolate(cmd *exec.Cmd, flags uintptr) *exec.Cmd {
+func isolate(cmd *exec.Cmd, flags uintptr) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -73,15 +93,6 @@ func isolate(cmd *exec.Cmd, flags uintptr) *exec.Cmd {
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
 	}
-	return cmd
-}
-
-// refused reports whether err is one of the kernel's ways to say that the
-// caller may not have such namespaces: no privilege, a limit of zero or
-// reached, or a kernel built without them.
-func refused(err error) bool {
-	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) ||
-		errors.Is(err, unix.EUSERS) || errors.Is(err, unix.EINVAL)
 }
 
 // PrepareStage is the first call of a program started by [RunIsolated]: it

@@ -17,27 +17,31 @@ type verdict struct {
 	result string // PASS, FAIL or SKIP
 }
 
-// report is what an isolated process printed, taken apart.
-type report struct {
+// printout is what an isolated process printed, taken apart.
+type printout struct {
 	text     string // what a person wants to read
 	verdicts []verdict
 }
 
-// parseReport separates the verdicts from the output and drops the lines that
+// parseOutput separates the verdicts from the output and drops the lines that
 // only say that a test began, paused or went on.
-func parseReport(output []byte) report {
+func parseOutput(output []byte) printout {
 	line := regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
-	var rep report
+	summary := regexp.MustCompile(`^(PASS|FAIL|coverage: .*)\n$`)
+	var out printout
 	var text strings.Builder
 	for row := range strings.Lines(string(output)) {
 		// A test that prints without a line's end is followed by the frame.
 		printed, framed, found := strings.Cut(row, frame)
+		if !found && summary.MatchString(row) {
+			continue
+		}
 		text.WriteString(printed)
 		if !found {
 			continue
 		}
 		if match := line.FindStringSubmatch(framed); match != nil {
-			rep.verdicts = append(rep.verdicts, verdict{name: match[2], result: match[1]})
+			out.verdicts = append(out.verdicts, verdict{name: match[2], result: match[1]})
 		}
 		if printed != "" {
 			text.WriteString("\n")
@@ -46,12 +50,12 @@ func parseReport(output []byte) report {
 			text.WriteString(framed)
 		}
 	}
-	rep.text = strings.TrimRight(strings.ReplaceAll(text.String(), frame, ""), "\n")
-	return rep
+	out.text = strings.TrimRight(strings.ReplaceAll(text.String(), frame, ""), "\n")
+	return out
 }
 
 // result gives what became of the test name, or "" if it never ended.
-func (r report) result(name string) string {
+func (r printout) result(name string) string {
 	for _, v := range r.verdicts {
 		if v.name == name {
 			return v.result
@@ -62,14 +66,14 @@ func (r report) result(name string) string {
 
 // relay makes t, and a subtest of t for each of the isolated ones, end as the
 // report says. err is how the process ended.
-func relay(t *testing.T, rep report, err error) {
+func relay(t *testing.T, out printout, err error) {
 	t.Helper()
-	result := rep.result(t.Name())
+	result := out.result(t.Name())
 	if err == nil && result == "SKIP" {
-		t.Skip(rep.text)
+		t.Skip(out.text)
 	}
-	t.Log("isolated run:\n" + rep.text)
-	for _, v := range rep.verdicts {
+	t.Log("isolated run:\n" + out.text)
+	for _, v := range out.verdicts {
 		if name, ok := strings.CutPrefix(v.name, t.Name()+"/"); ok {
 			t.Run(name, func(t *testing.T) { repeat(t, v) })
 		}

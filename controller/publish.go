@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/internal/undo"
+)
+
+// checkPublish refuses ports a driver cannot publish.
+func checkPublish(ctx context.Context, d cnm.Driver, nw cnm.Network, specs []cnm.PortSpec) error {
+	if len(specs) == 0 {
+		return nil
+	}
+	if _, ok := d.(cnm.Publisher); !ok || !describe(ctx, d).Publishes {
+		return cnm.FieldErrorf(cnm.Unsupported, "publish", "driver %s of network %q publishes no ports; leave --publish out", nw.Driver, nw.Name)
+	}
+	for i, s := range specs {
+		if s.Port == 0 || s.HostPort > s.HostPortEnd {
+			return cnm.FieldErrorf(cnm.Invalid, "publish", "publish %s: not a port", s)
+		}
+		if slices.Contains(specs[:i], s) {
+			return cnm.FieldErrorf(cnm.Invalid, "publish", "publish %s is there twice", s)
+		}
+	}
+	return nil
+}
+
+// Publish adds and removes published ports of an endpoint while it runs; ports in neither list are not touched.
+// On an error nothing has changed.
+func (c *Controller) Publish(ctx context.Context, id cnm.EndpointID, add, remove []cnm.PortSpec) (at cnm.Attachment, err error) {
+	defer func() { err = cnm.During("publish", err) }()
+	at, h, err := c.claimEndpoint(ctx, id)
+	if err != nil {
+		return at, err
+	}
+	defer h.release()
+	if !at.Endpoint.State.Settled() {
+		return at, cnm.FieldErrorf(cnm.Busy, "endpoint", "endpoint %s/%s is %s", at.Network.Name, at.Endpoint.Name, at.Endpoint.State)
+	}
+	d, err := c.driver(at.Network)
+	if err != nil {
+		return at, err
+	}
+	before := at
+	if at.Endpoint.Publish, err = republish(at, add, remove); err != nil {
+		return before, err
+	}
+	if err := checkPublish(ctx, d, at.Network, at.Endpoint.Publish); err != nil {
+		return before, err
+	}
+	var u undo.Stack
+	defer u.Rollback(ctx, &err)
+	if at, err = c.republishJoined(ctx, &u, d, before, at); err != nil {
+		return before, err
+	}
+	c.tellPorts(before, at)
+	return at, nil
+}
+
+// republishJoined records the wanted ports, has the driver bind them where the endpoint is in a sandbox, and commits.
+func (c *Controller) republishJoined(ctx context.Context, u *undo.Stack, d cnm.Driver, before, at cnm.Attachment) (cnm.Attachment, error) {
+	if at.Join.Endpoint == "" {
+		return at, c.commit(ctx, u, cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}})
+	}
+	at.Endpoint.State = cnm.Updating
+	if err := c.change(ctx, u, cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}}, cnm.Records{Endpoints: []cnm.Endpoint{before.Endpoint}}); err != nil {
+		return at, err
+	}
+	p, ok := d.(cnm.Publisher)
+	if !ok {
+		return at, cnm.Errorf(cnm.Unsupported, "driver %s publishes no ports", at.Network.Driver)
+	}
+	ports, err := p.Publish(ctx, at)
+	if err != nil {
+		return at, err
+	}
+	bound := at
+	bound.Join.Result.Ports = ports
+	u.Push("publish as before", func(ctx context.Context) error {
+		back := before
+		back.Join.Result.Ports = ports
+		_, err := p.Publish(ctx, back)
+		return err
+	})
+	bound.Endpoint.State = cnm.Joined
+	return bound, c.commit(ctx, u, cnm.Records{Endpoints: []cnm.Endpoint{bound.Endpoint}, Joins: []cnm.Join{bound.Join}})
+}
+
+// republish is the wanted list after adding and removing. Removing what is not published is an error.
+func republish(at cnm.Attachment, add, remove []cnm.PortSpec) ([]cnm.PortSpec, error) {
+	list := slices.Clone(at.Endpoint.Publish)
+	for _, r := range remove {
+		n := len(list)
+		list = slices.DeleteFunc(list, func(w cnm.PortSpec) bool { return names(r, w, at.Join.Result.Ports) })
+		if len(list) == n {
+			return nil, cnm.FieldErrorf(cnm.NotFound, "publish", "endpoint %s/%s does not publish %s", at.Network.Name, at.Endpoint.Name, r)
+		}
+	}
+	for _, a := range add {
+		if slices.Contains(list, a) {
+			return nil, cnm.FieldErrorf(cnm.Exists, "publish", "endpoint %s/%s publishes %s already", at.Network.Name, at.Endpoint.Name, a)
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// names tells whether what a caller wrote means the published port w: what it leaves open fits anything, and a host port
+// may be the one that was chosen.
+func names(r, w cnm.PortSpec, bound []cnm.Port) bool {
+	if r.Proto != w.Proto || r.Port != w.Port || r.HostIP.IsValid() && r.HostIP != w.HostIP {
+		return false
+	}
+	if r.HostPort == 0 || r.HostPort == w.HostPort && r.HostPortEnd == w.HostPortEnd {
+		return true
+	}
+	inRange := w.HostPort == 0 || w.HostPort <= r.HostPort && r.HostPort <= w.HostPortEnd
+	return inRange && slices.ContainsFunc(bound, func(p cnm.Port) bool {
+		return p.Proto == w.Proto && p.Port == w.Port && p.HostPort == r.HostPort
+	})
+}
+
+func (c *Controller) tellPorts(before, at cnm.Attachment) {
+	tell := func(action string, p cnm.Port) {
+		c.tell(cnm.Event{Object: "port", Action: action, Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID, Name: at.Network.Name + "/" + at.Endpoint.Name, Detail: map[string]string{"port": p.String()}})
+	}
+	for _, p := range before.Join.Result.Ports {
+		if !slices.Contains(at.Join.Result.Ports, p) {
+			tell("unpublish", p)
+		}
+	}
+	for _, p := range at.Join.Result.Ports {
+		if !slices.Contains(before.Join.Result.Ports, p) {
+			tell("publish", p)
+		}
+	}
+}
+
+// PublishOn is Publish on a sandbox's endpoint: that on network nw, or with no network, per family, the one that
+// holds the default route.
+func (c *Controller) PublishOn(ctx context.Context, sb cnm.SandboxID, nw cnm.NetworkID, add, remove []cnm.PortSpec) ([]cnm.Attachment, error) {
+	if nw != "" {
+		at, ok := c.table.joined(sb, nw)
+		if !ok {
+			return nil, cnm.During("publish", c.notOn(sb, nw))
+		}
+		at, err := c.Publish(ctx, at.Endpoint.ID, add, remove)
+		return []cnm.Attachment{at}, err
+	}
+	s, ok := c.table.sandbox(sb)
+	if !ok {
+		return nil, cnm.During("publish", noSandbox(sb))
+	}
+	held := holders(c.table.attachments(sb))
+	switch {
+	case len(held) == 0:
+		return nil, cnm.During("publish", cnm.FieldErrorf(cnm.Invalid, "network", "sandbox %q has no default route; name the network with --network", s.Name))
+	case len(held) == 1:
+		at, err := c.Publish(ctx, held[0].Endpoint.ID, add, remove)
+		return []cnm.Attachment{at}, err
+	}
+	return c.publishSplit(ctx, held, add, remove)
+}
+
+// holders are the attachments that hold a default route, IPv4's first.
+func holders(ats []cnm.Attachment) []cnm.Attachment {
+	var held []cnm.Attachment
+	for _, f := range cnm.Families() {
+		for _, at := range ats {
+			if at.Join.Default.Has(f) && !slices.ContainsFunc(held, func(h cnm.Attachment) bool { return h.Endpoint.ID == at.Endpoint.ID }) {
+				held = append(held, at)
+			}
+		}
+	}
+	return held
+}
+
+// publishSplit gives each family's ports to the endpoint that holds its default route. What the first endpoint did is
+// taken back when the second refuses.
+func (c *Controller) publishSplit(ctx context.Context, held []cnm.Attachment, add, remove []cnm.PortSpec) ([]cnm.Attachment, error) {
+	var done []cnm.Attachment
+	for _, at := range held {
+		a, r := ofFamilies(add, at.Join.Default), ofFamilies(remove, at.Join.Default)
+		if len(a)+len(r) == 0 {
+			continue
+		}
+		now, err := c.Publish(ctx, at.Endpoint.ID, a, r)
+		if err != nil {
+			for _, d := range done {
+				_, back := c.Publish(context.WithoutCancel(ctx), d.Endpoint.ID, ofFamilies(remove, d.Join.Default), ofFamilies(add, d.Join.Default))
+				err = errors.Join(err, back)
+			}
+			return nil, err
+		}
+		done = append(done, now)
+	}
+	return done, nil
+}
+
+// ofFamilies narrows specifications to families; one without a host address gets the family's any-address.
+func ofFamilies(specs []cnm.PortSpec, fs cnm.FamilySet) []cnm.PortSpec {
+	var out []cnm.PortSpec
+	for _, s := range specs {
+		if s.HostIP.IsValid() {
+			if fs.Has(cnm.FamilyOf(s.HostIP)) {
+				out = append(out, s)
+			}
+			continue
+		}
+		if fs.IPv4 {
+			s.HostIP = netip.IPv4Unspecified()
+			out = append(out, s)
+		}
+		if fs.IPv6 {
+			s.HostIP = netip.IPv6Unspecified()
+			out = append(out, s)
+		}
+	}
+	return out
+}

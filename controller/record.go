@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/internal/undo"
+)
+
+// begin claims new objects: it reserves their names and records them. If the verb fails, both are undone.
+func (c *Controller) begin(ctx context.Context, u *undo.Stack, r cnm.Records) error {
+	if err := c.table.add(r); err != nil {
+		return err
+	}
+	k := keysOf(r)
+	u.Push("forget the record", func(ctx context.Context) error {
+		err := c.store.Drop(ctx, k)
+		c.table.drop(k)
+		return err
+	})
+	return c.store.Put(ctx, r)
+}
+
+// change records objects that exist already; undone, they are as before.
+func (c *Controller) change(ctx context.Context, u *undo.Stack, r, before cnm.Records) error {
+	u.Push("restore the record", func(ctx context.Context) error {
+		c.table.put(before)
+		return c.store.Put(ctx, before)
+	})
+	c.table.put(r)
+	return c.store.Put(ctx, r)
+}
+
+// commit records the outcome of a verb. It is the last step that can fail.
+func (c *Controller) commit(ctx context.Context, u *undo.Stack, r cnm.Records) error {
+	if err := c.store.Put(ctx, r); err != nil {
+		return err
+	}
+	c.table.put(r)
+	u.Commit()
+	return nil
+}
+
+// forget ends objects: out of the store, then out of memory.
+func (c *Controller) forget(ctx context.Context, k cnm.Keys) error {
+	if err := c.store.Drop(ctx, k); err != nil {
+		return err
+	}
+	c.table.drop(k)
+	return nil
+}
+
+func keysOf(r cnm.Records) cnm.Keys {
+	var k cnm.Keys
+	for _, v := range r.Networks {
+		k.Networks = append(k.Networks, v.ID)
+	}
+	for _, v := range r.Endpoints {
+		k.Endpoints = append(k.Endpoints, v.ID)
+	}
+	for _, v := range r.Sandboxes {
+		k.Sandboxes = append(k.Sandboxes, v.ID)
+	}
+	for _, v := range r.Joins {
+		k.Joins = append(k.Joins, v.Endpoint)
+	}
+	return k
+}

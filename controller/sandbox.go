@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/internal/undo"
+)
+
+// CreateSandbox makes a sandbox with a namespace of its own, or adopts the one named.
+func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (sb cnm.Sandbox, err error) {
+	defer func() { err = cnm.During("create sandbox", err) }()
+	if c.readOnly != nil {
+		return cnm.Sandbox{}, c.readOnly
+	}
+	if sb, err = c.planSandbox(spec); err != nil {
+		return cnm.Sandbox{}, err
+	}
+	h := c.newClaimed()
+	defer h.release()
+	if err := h.share(ctx, stackKey()); err != nil {
+		return cnm.Sandbox{}, waiting(err)
+	}
+	if err := h.own(ctx, sandboxKey(sb.ID)); err != nil {
+		return cnm.Sandbox{}, waiting(err)
+	}
+	var u undo.Stack
+	defer u.Rollback(ctx, &err)
+	if err := c.begin(ctx, &u, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {
+		return cnm.Sandbox{}, err
+	}
+	claimed := sb
+	u.Push("delete the namespace", func(ctx context.Context) error { return c.stack.Delete(ctx, claimed) })
+	if sb.Namespace, err = c.stack.Create(ctx, sb); err != nil {
+		return cnm.Sandbox{}, err
+	}
+	if err := c.table.adoptable(sb); err != nil {
+		return cnm.Sandbox{}, err
+	}
+	sb.State = cnm.Ready
+	if err := c.commit(ctx, &u, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {
+		return cnm.Sandbox{}, err
+	}
+	c.tell(cnm.Event{Object: "sandbox", Action: "create", Sandbox: sb.ID, Name: sb.Name})
+	return sb, nil
+}
+
+// planSandbox checks what was asked for. It changes nothing.
+func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
+	if err := cnm.CheckName("name", spec.Name); err != nil {
+		return cnm.Sandbox{}, err
+	}
+	ways := 0
+	for _, given := range []bool{spec.Path != "", spec.PID != 0, spec.Host} {
+		if given {
+			ways++
+		}
+	}
+	if ways > 1 {
+		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "netns", "a sandbox is adopted by a path, by a pid or as the host's; give one of them")
+	}
+	if spec.PID < 0 {
+		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is no process", spec.PID)
+	}
+	if spec.Hostname != "" {
+		if err := cnm.CheckName("hostname", spec.Hostname); err != nil {
+			return cnm.Sandbox{}, err
+		}
+	}
+	for _, e := range spec.ExtraHosts {
+		if err := cnm.CheckName("add-host", e.Name); err != nil {
+			return cnm.Sandbox{}, err
+		}
+	}
+	return cnm.Sandbox{
+		ID: cnm.NewSandboxID(), Name: spec.Name, Namespace: cnm.Namespace{Path: spec.Path}, PID: spec.PID,
+		Owned: ways == 0, Host: spec.Host,
+		Hostname: spec.Hostname, DNS: spec.DNS, DNSSearch: spec.DNSSearch, ExtraHosts: spec.ExtraHosts,
+		Labels: spec.Labels, Created: c.now(), State: cnm.Creating,
+	}, nil
+}
+
+// adoptable refuses a namespace that is another sandbox already.
+func (t *table) adoptable(sb cnm.Sandbox) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && id != sb.ID {
+		return cnm.FieldErrorf(cnm.Exists, "netns", "namespace %s is sandbox %q already", sb.Namespace.Path, t.sandboxes[id].Name)
+	}
+	return nil
+}
+
+// readySandbox is a sandbox that may get endpoints.
+func (c *Controller) readySandbox(id cnm.SandboxID) (cnm.Sandbox, error) {
+	sb, ok := c.table.sandbox(id)
+	if !ok {
+		return sb, noSandbox(id)
+	}
+	if sb.State != cnm.Ready {
+		return sb, cnm.FieldErrorf(cnm.Busy, "sandbox", "sandbox %q is %s", sb.Name, sb.State)
+	}
+	return sb, nil
+}
+
+// DeleteSandbox takes all endpoints out of a sandbox (those that are kept stay, the others end) and ends it. A
+// namespace that is not ours is left as it is.
+func (c *Controller) DeleteSandbox(ctx context.Context, id cnm.SandboxID) (err error) {
+	defer func() { err = cnm.During("delete sandbox", err) }()
+	if c.readOnly != nil {
+		return c.readOnly
+	}
+	sb, err := c.closeSandbox(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := c.endSandbox(ctx, sb); err != nil {
+		return err
+	}
+	c.tell(cnm.Event{Object: "sandbox", Action: "delete", Sandbox: sb.ID, Name: sb.Name})
+	return nil
+}
+
+// closeSandbox refuses new endpoints from now on.
+func (c *Controller) closeSandbox(ctx context.Context, id cnm.SandboxID) (cnm.Sandbox, error) {
+	h := c.newClaimed()
+	defer h.release()
+	if err := h.own(ctx, sandboxKey(id)); err != nil {
+		return cnm.Sandbox{}, waiting(err)
+	}
+	sb, ok := c.table.sandbox(id)
+	if !ok {
+		return sb, noSandbox(id)
+	}
+	sb.State = cnm.Deleting
+	if err := c.store.Put(ctx, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {
+		return sb, err
+	}
+	c.table.put(cnm.Records{Sandboxes: []cnm.Sandbox{sb}})
+	return sb, nil
+}
+
+// endSandbox empties a closed sandbox and removes it. It may be repeated.
+func (c *Controller) endSandbox(ctx context.Context, sb cnm.Sandbox) error {
+	var errs []error
+	for _, at := range c.table.attachments(sb.ID) {
+		if err := c.Detach(ctx, sb.ID, at.Network.ID); err != nil && !errors.Is(err, cnm.NotFound) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	h := c.newClaimed()
+	defer h.release()
+	err := h.share(ctx, stackKey())
+	if err == nil {
+		err = h.own(ctx, sandboxKey(sb.ID))
+	}
+	if err != nil {
+		return waiting(err)
+	}
+	if _, ok := c.table.sandbox(sb.ID); !ok {
+		return noSandbox(sb.ID)
+	}
+	if err := errors.Join(c.stack.Delete(ctx, sb), c.names.Drop(ctx, sb.ID)); err != nil {
+		return err
+	}
+	return c.forget(ctx, cnm.Keys{Sandboxes: []cnm.SandboxID{sb.ID}})
+}
+
+// Files writes the sandbox's name files and returns where they are.
+func (c *Controller) Files(ctx context.Context, id cnm.SandboxID) (f cnm.NameFiles, err error) {
+	defer func() { err = cnm.During("write the name files", err) }()
+	h := c.newClaimed()
+	defer h.release()
+	if err := h.own(ctx, sandboxKey(id)); err != nil {
+		return f, waiting(err)
+	}
+	sb, err := c.readySandbox(id)
+	if err != nil {
+		return f, err
+	}
+	return c.names.Files(ctx, sb, c.table.attachments(id))
+}
