@@ -76,6 +76,7 @@ type Link struct {
 	Index   int // in the namespace where InPlace
 	InPlace bool
 	Host    string // the host-side link; "" if there is none
+	Bridge  string // the bridge that the host-side link is a port of; "" if there is none
 }
 
 // Route is a route beside the gateway's default route.

@@ -76,7 +76,7 @@ func New(ctx context.Context, cfg Config, records cnm.Records) (*Controller, err
 }
 
 // Check is one part's state, for readiness probes.
-type Check struct {
+type Check = struct {
 	Name string
 	Err  error
 }

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bridge
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/ports"
+)
+
+// Join holds the ports, commits the rules, and then makes the link in the sandbox's namespace with one message. What it
+// did before a failure is undone by Leave.
+func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult, error) {
+	at := req.Attachment
+	if req.NamespaceFD < 0 {
+		return cnm.JoinResult{}, cnm.FieldErrorf(cnm.Unsupported, "sandbox", "sandbox %q has no namespace yet; the bridge driver makes links in place", at.Sandbox.Name)
+	}
+	n, err := d.known(at.Network)
+	if err != nil {
+		return cnm.JoinResult{}, err
+	}
+	s, err := d.place(ctx, n, at.Endpoint.ID)
+	if err != nil {
+		return cnm.JoinResult{}, err
+	}
+	np, mtu := d.planOf(n)
+	bound, err := d.hold(ctx, np, at)
+	if err != nil {
+		return cnm.JoinResult{}, err
+	}
+	p, err := planEndpoint(np, at, bound)
+	if err != nil {
+		return cnm.JoinResult{}, err
+	}
+	if err := d.fw.Set(ctx, endpointOwner(at.Endpoint.ID), p.rules); err != nil {
+		return cnm.JoinResult{}, err
+	}
+	d.reaper.running()
+	var b link.Batch
+	p.plug(&b, n.hub, s, mtu, req.NamespaceFD)
+	if err := d.conn.Do(&b); err != nil {
+		return cnm.JoinResult{}, joinError(at, err)
+	}
+	d.enlist(n.hub, s, p)
+	r := p.result(np, mtu, bound)
+	r.Link.Bridge = s.name
+	return r, nil
+}
+
+// joinError says which of the names in a join is taken, where the kernel's errno means that.
+func joinError(at cnm.Attachment, err error) error {
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
+		return cnm.FieldErrorf(cnm.Exists, "interface", "interface %q exists in sandbox %q; choose another with --interface: %w", at.Join.Interface, at.Sandbox.Name, err)
+	}
+	return cnm.Errorf(kindOf(err), "%w", err)
+}
+
+// known is the kernel's side of a network.
+func (d *Driver) known(nw cnm.Network) (*network, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.nets[nw.ID]; n != nil {
+		return n, nil
+	}
+	return nil, cnm.FieldErrorf(cnm.Unavailable, "network", "network %q is not up on this host; see the daemon's log for why", nw.Name)
+}
+
+func (d *Driver) planOf(n *network) (networkPlan, int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return n.plan, n.mtu
+}
+
+// plug appends the messages that make an endpoint's link. The host side is made down and gets its attributes before it
+// comes up, or the sandbox could send meanwhile. Forwarding entries and neighbours are static: nothing is learned and
+// nothing unknown is flooded.
+func (p endpointPlan) plug(b *link.Batch, hub int, s *shard, mtu, namespace int) {
+	mac := macLink(p.at.Endpoint.MAC)
+	b.CreateVeth(link.Veth{
+		Name: p.host, Index: p.index, Master: s.index, MTU: mtu,
+		Peer: link.Peer{Name: p.name, Index: p.index, MAC: mac, MTU: mtu, Namespace: namespace},
+	})
+	p.settle(b, hub, s)
+}
+
+// settle appends the messages that give a link that exists everything else it needs.
+func (p endpointPlan) settle(b *link.Batch, hub int, s *shard) {
+	mac := macLink(p.at.Endpoint.MAC)
+	b.SetLink(link.Change{
+		Link: link.Named(p.host), AddrGenMode: link.AddrGenNone, Up: link.On, Port: endpointPort(),
+	})
+	b.ReplaceFDB(link.FDBEntry{Link: p.index, MAC: mac, State: link.NoARP, Master: true})
+	if s.trunk != 0 {
+		b.ReplaceFDB(link.FDBEntry{Link: s.trunk, MAC: mac, State: link.NoARP, Master: true})
+	}
+	for _, a := range p.at.Endpoint.Addresses {
+		b.ReplaceNeighbour(link.Neighbour{Link: hub, Addr: a.Addr(), MAC: mac, State: link.Permanent})
+	}
+}
+
+// endpointPort are the attributes of every endpoint's port.
+func endpointPort() link.Port {
+	return link.Port{Hairpin: link.On, Learning: link.Off, UnicastFlood: link.Off}
+}
+
+// Leave withdraws the rules, releases the ports, and fences the link: down, and in the group of the dead, which the reaper
+// deletes many at a time. It succeeds on what is not there.
+func (d *Driver) Leave(ctx context.Context, at cnm.Attachment) error {
+	d.delist(at)
+	errs := []error{d.fw.Drop(ctx, endpointOwner(at.Endpoint.ID))}
+	d.ports.ReleaseAll(string(endpointOwner(at.Endpoint.ID)))
+	s := d.unplace(at.Network.ID, at.Endpoint.ID)
+	errs = append(errs, d.fence(at, s))
+	return errors.Join(errs...)
+}
+
+// fence takes the link out of service in one message.
+func (d *Driver) fence(at cnm.Attachment, s *shard) error {
+	if at.Join.Number == 0 {
+		return nil
+	}
+	d.mu.Lock()
+	hub := 0
+	if n := d.nets[at.Network.ID]; n != nil {
+		hub = n.hub
+	}
+	d.mu.Unlock()
+	name := portName(at.Join.Number)
+	var b link.Batch
+	b.SetLink(link.Change{Link: link.Named(name), Up: link.Off, Group: d.reaper.group})
+	if s != nil && s.trunk != 0 {
+		b.DeleteFDB(link.FDBEntry{Link: s.trunk, MAC: macLink(at.Endpoint.MAC), Master: true})
+	}
+	if hub != 0 {
+		for _, a := range at.Endpoint.Addresses {
+			b.DeleteNeighbour(link.Neighbour{Link: hub, Addr: a.Addr()})
+		}
+	}
+	d.reaper.running()
+	err := d.conn.Do(&b)
+	d.reaper.bury(name)
+	if err != nil && !onlyAbsent(err) {
+		return cnm.Errorf(kindOf(err), "%w", err)
+	}
+	return nil
+}
+
+// onlyAbsent tells whether all refusals of a batch say that something was not there.
+func onlyAbsent(err error) bool {
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined errors one by one
+		for _, e := range many.Unwrap() {
+			if !onlyAbsent(e) {
+				return false
+			}
+		}
+		return true
+	}
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)
+}
+
+// hold takes the host ports that the endpoint wants. A routed network holds none: its ports open on the endpoints' own
+// addresses.
+func (d *Driver) hold(ctx context.Context, np networkPlan, at cnm.Attachment) ([]cnm.Port, error) {
+	if np.settings.routed {
+		return openPorts(at), nil
+	}
+	if len(at.Endpoint.Publish) == 0 && len(at.Join.Result.Ports) == 0 {
+		return nil, nil
+	}
+	return d.ports.Hold(ctx, portRequest(np, at))
+}
+
+func portRequest(np networkPlan, at cnm.Attachment) ports.Request {
+	return ports.Request{
+		Owner: string(endpointOwner(at.Endpoint.ID)), Name: at.Network.Name + "/" + at.Endpoint.Name,
+		Specs: at.Endpoint.Publish, Addresses: np.settings.publishAddresses(),
+		Target4: at.Endpoint.Address(cnm.IPv4), Target6: at.Endpoint.Address(cnm.IPv6),
+	}
+}
+
+// openPorts are the published ports of an endpoint on a routed network.
+func openPorts(at cnm.Attachment) []cnm.Port {
+	var all []cnm.Port
+	for _, s := range at.Endpoint.Publish {
+		for _, a := range at.Endpoint.Addresses {
+			all = append(all, cnm.Port{Proto: s.Proto, HostIP: a.Addr(), HostPort: s.Port, Port: s.Port})
+		}
+	}
+	return all
+}
+
+// Publish replaces an endpoint's published ports. Ports in the old and the new list stay held and open throughout.
+func (d *Driver) Publish(ctx context.Context, at cnm.Attachment) ([]cnm.Port, error) {
+	n, err := d.known(at.Network)
+	if err != nil {
+		return nil, err
+	}
+	np, _ := d.planOf(n)
+	before := at.Join.Result.Ports
+	bound, err := d.hold(ctx, np, at)
+	if err != nil {
+		return nil, err
+	}
+	p, err := planEndpoint(np, at, bound)
+	if err == nil {
+		err = d.fw.Set(ctx, endpointOwner(at.Endpoint.ID), p.rules)
+	}
+	if err != nil {
+		d.ports.Release(string(endpointOwner(at.Endpoint.ID)), without(bound, before))
+		return nil, err
+	}
+	d.ports.Release(string(endpointOwner(at.Endpoint.ID)), without(before, bound))
+	return bound, nil
+}
+
+// without are the ports of a that are not in b.
+func without(a, b []cnm.Port) []cnm.Port {
+	in := make(map[cnm.Port]bool, len(b))
+	for _, p := range b {
+		in[p] = true
+	}
+	var out []cnm.Port
+	for _, p := range a {
+		if !in[p] {
+			out = append(out, p)
+		}
+	}
+	return out
+}

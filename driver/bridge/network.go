@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bridge
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/kernel/sysctl"
+)
+
+// network is what is known of a network in the kernel: built when it is ensured, an index and no record.
+type network struct {
+	plan   networkPlan
+	hub    int // index
+	mtu    int // bytes, of every link of the network
+	shards []*shard
+	placed map[cnm.EndpointID]*shard
+}
+
+// ensureNetwork makes the network in the kernel as planned, or repairs it, and returns what differed.
+func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift, error) {
+	p, err := planNetwork(nw)
+	if err != nil {
+		return nil, err
+	}
+	// An unlisted bridge would be unfiltered: its rules come first.
+	if err := d.fw.Set(ctx, networkOwner(nw.ID), p.rules); err != nil {
+		return nil, err
+	}
+	hub, drifts, err := d.ensureHub(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	n := d.nets[nw.ID]
+	if n == nil {
+		n = &network{placed: map[cnm.EndpointID]*shard{}}
+		d.nets[nw.ID] = n
+	}
+	n.plan, n.hub, n.mtu = p, hub.Index, hub.MTU
+	if len(n.shards) == 0 {
+		n.shards = []*shard{newShard(p.hub, hubPorts)}
+	}
+	n.shards[0].made(hub.Index, 0)
+	d.mu.Unlock()
+	return drifts, d.host.open(ctx, d.hubs())
+}
+
+// hubs are the names of all hubs.
+func (d *Driver) hubs() map[string]cnm.FamilySet {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := map[string]cnm.FamilySet{}
+	for _, n := range d.nets {
+		if !n.plan.network.Internal {
+			all[n.plan.hub] = cnm.FamilySet{IPv4: n.plan.network.IPv4, IPv6: n.plan.network.IPv6}
+		}
+	}
+	return all
+}
+
+// ensureHub finds or makes the hub and sets what is not as planned.
+func (d *Driver) ensureHub(ctx context.Context, p networkPlan) (link.Link, []cnm.Drift, error) {
+	var drifts []cnm.Drift
+	hub, err := d.conn.Link(link.Named(p.hub))
+	switch {
+	case errors.Is(err, unix.ENODEV) && p.settings.adopt:
+		return hub, nil, cnm.FieldErrorf(cnm.NotFound, "opt", "bridge %q to adopt does not exist; make it first, or use option bridge=%s to have one made", p.hub, p.hub)
+	case errors.Is(err, unix.ENODEV):
+		drifts = append(drifts, d.drift(p, "link "+p.hub, "missing"))
+		if err := d.createBridge(p.hub, p.mac, d.mtu(ctx, p.network)); err != nil {
+			return hub, nil, err
+		}
+		hub, err = d.conn.Link(link.Named(p.hub))
+	}
+	if err != nil {
+		return hub, nil, cnm.Errorf(cnm.Internal, "bridge %s: %w", p.hub, err)
+	}
+	if err := checkHub(p, hub); err != nil {
+		return hub, nil, err
+	}
+	altered, err := d.setHub(ctx, p, hub)
+	return hub, append(drifts, altered...), err
+}
+
+// checkHub refuses a link that is not what the plan means. A bridge that we made has the planned MAC.
+func checkHub(p networkPlan, hub link.Link) error {
+	if hub.Kind != "bridge" {
+		return cnm.FieldErrorf(cnm.Invalid, "opt", "link %s is a %s, no bridge; choose another name", p.hub, hub.Kind)
+	}
+	if !p.settings.adopt && hub.MAC != macLink(p.mac) {
+		return cnm.FieldErrorf(cnm.Exists, "opt", "bridge %s exists and is not of this network; choose another name, or use it with option adopt=%s", p.hub, p.hub)
+	}
+	return nil
+}
+
+// createBridge makes a bridge, down. Its MTU is fixed, or it would follow its ports.
+func (d *Driver) createBridge(name string, mac cnm.MAC, mtu int) error {
+	var b link.Batch
+	b.CreateBridge(link.Bridge{Name: name, MAC: macLink(mac), MTU: mtu, Options: link.BridgeOptions{STP: link.Off, MulticastSnooping: link.Off}})
+	b.SetLink(link.Change{Link: link.Named(name), AddrGenMode: link.AddrGenNone})
+	if err := d.conn.Do(&b); err != nil {
+		return cnm.Errorf(kindOf(err), "%w", err)
+	}
+	return nil
+}
+
+// setHub gives the hub its addresses and settings where they differ, and brings it up.
+func (d *Driver) setHub(ctx context.Context, p networkPlan, hub link.Link) ([]cnm.Drift, error) {
+	var drifts []cnm.Drift
+	var b link.Batch
+	if err := writeSettings(p); err != nil {
+		return nil, err
+	}
+	confs := []link.Conf{{Key: link.RouteLocalnet, Value: 1}}
+	for _, c := range confs {
+		if v, ok := hub.IPv4.Value(c.Key); !ok || v != c.Value {
+			drifts = append(drifts, d.drift(p, "setting "+c.Key.String()+" of "+p.hub, "altered: "+strconv.Itoa(int(v))))
+		}
+	}
+	b.SetLink(link.Change{Link: link.Numbered(hub.Index), IPv4: confs, Up: link.On})
+	if hub.Flags&unix.IFF_UP == 0 {
+		drifts = append(drifts, d.drift(p, "link "+p.hub, "altered: down"))
+	}
+	missing, err := d.missingAddresses(ctx, p, hub)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range missing {
+		drifts = append(drifts, d.drift(p, "address "+a.String()+" of "+p.hub, "missing"))
+		b.ReplaceAddress(link.Address{Link: hub.Index, Prefix: a, NoDAD: true})
+	}
+	if err := d.conn.Do(&b); err != nil {
+		return nil, cnm.Errorf(kindOf(err), "bridge %s: %w", p.hub, err)
+	}
+	return drifts, nil
+}
+
+// writeSettings are the sysctls of a hub that is ours: no router may configure it, and it has IPv6 only if the network has.
+func writeSettings(p networkPlan) error {
+	if p.settings.adopt {
+		return nil
+	}
+	off := "0"
+	if !p.network.IPv6 {
+		off = "1"
+	}
+	key := "net/ipv6/conf/" + p.hub + "/"
+	err := sysctl.WriteAll(sysctl.Setting{Key: key + "accept_ra", Value: "0"}, sysctl.Setting{Key: key + "disable_ipv6", Value: off})
+	if err != nil {
+		return cnm.Errorf(cnm.Internal, "bridge %s: %w", p.hub, err)
+	}
+	return nil
+}
+
+// missingAddresses are the planned addresses that the hub has not.
+func (d *Driver) missingAddresses(ctx context.Context, p networkPlan, hub link.Link) ([]netip.Prefix, error) {
+	want := p.gateways
+	if p.linkLocal.IsValid() {
+		want = append(want[:len(want):len(want)], netip.PrefixFrom(p.linkLocal, 64))
+	}
+	if len(want) == 0 {
+		return nil, nil
+	}
+	have, err := d.conn.Addresses(ctx, hub.Index)
+	if err != nil {
+		return nil, cnm.Errorf(cnm.Internal, "addresses of %s: %w", p.hub, err)
+	}
+	set := map[netip.Prefix]bool{}
+	for _, a := range have {
+		set[a.Prefix] = true
+	}
+	var missing []netip.Prefix
+	for _, w := range want {
+		if !set[w] {
+			missing = append(missing, w)
+		}
+	}
+	return missing, nil
+}
+
+func (d *Driver) drift(p networkPlan, object, what string) cnm.Drift {
+	return cnm.Drift{Object: object, What: what, Repaired: true, Network: p.network.ID}
+}
+
+// removeNetwork is the teardown of a network without endpoints. It goes on after a failure and may be repeated.
+func (d *Driver) removeNetwork(ctx context.Context, p networkPlan) error {
+	d.mu.Lock()
+	n := d.nets[p.network.ID]
+	delete(d.nets, p.network.ID)
+	d.mu.Unlock()
+	last := 0
+	if n != nil {
+		last = len(n.shards) - 1
+	}
+	var errs []error
+	// A network whose deletion was cut short by a crash has shards that only the kernel knows.
+	for i := 1; i <= last || d.exists(shardName(p.network.ID, i)) || d.exists(trunkHub(p.network.ID, i)); i++ {
+		errs = append(errs, d.removeShard(ctx, p.network.ID, i))
+	}
+	if !p.settings.adopt {
+		errs = append(errs, d.deleteOwn(p))
+	}
+	errs = append(errs, d.fw.Drop(ctx, networkOwner(p.network.ID)), d.host.open(ctx, d.hubs()))
+	return errors.Join(errs...)
+}
+
+func (d *Driver) exists(name string) bool {
+	_, err := d.conn.Link(link.Named(name))
+	return err == nil
+}
+
+// deleteOwn deletes the hub if it is the one this network made.
+func (d *Driver) deleteOwn(p networkPlan) error {
+	hub, err := d.conn.Link(link.Named(p.hub))
+	if errors.Is(err, unix.ENODEV) || err == nil && checkHub(p, hub) != nil {
+		return nil
+	}
+	if err == nil {
+		err = d.deleteLink(p.hub)
+	}
+	if err != nil {
+		return cnm.Errorf(cnm.Internal, "bridge %s: %w", p.hub, err)
+	}
+	return nil
+}
+
+// deleteLink deletes a link by name; one that is not there is no error.
+func (d *Driver) deleteLink(name string) error {
+	var b link.Batch
+	b.DeleteLink(link.Named(name))
+	if err := d.conn.Do(&b); err != nil && !errors.Is(err, unix.ENODEV) {
+		return cnm.Errorf(kindOf(err), "%w", err)
+	}
+	return nil
+}
+
+// mtu is the network's, or that of the host's default route, IPv4's first; 1500 without one.
+func (d *Driver) mtu(ctx context.Context, nw cnm.Network) int {
+	const ethernet = 1500
+	if nw.MTU != 0 {
+		return nw.MTU
+	}
+	routes, err := d.conn.Routes(ctx, link.TableMain)
+	if err != nil {
+		d.log.WarnContext(ctx, "reading the default route for its mtu", "error", err)
+		return ethernet
+	}
+	for _, f := range cnm.Families() {
+		for _, r := range routes {
+			if r.Dst.Bits() != 0 || cnm.FamilyOf(r.Dst.Addr()) != f || r.Link == 0 {
+				continue
+			}
+			if l, err := d.conn.Link(link.Numbered(r.Link)); err == nil && l.MTU > 0 && l.Flags&unix.IFF_LOOPBACK == 0 {
+				return l.MTU
+			}
+		}
+	}
+	return ethernet
+}
+
+// kindOf classes a refusal of the kernel.
+func kindOf(err error) cnm.Kind {
+	switch {
+	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EBUSY):
+		return cnm.Exists
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOENT):
+		return cnm.NotFound
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return cnm.NotPermitted
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return cnm.Unsupported
+	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOBUFS):
+		return cnm.Exhausted
+	case errors.Is(err, unix.EINVAL):
+		return cnm.Invalid
+	}
+	return cnm.Internal
+}

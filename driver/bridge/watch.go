@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bridge
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
+)
+
+const (
+	// doubt is how long a link may look wrong before anybody is told: the messages that make one arrive one by one.
+	doubt = 10 * time.Millisecond
+	// rereadEvery is the distance of looks at settings, whose changes the kernel does not announce.
+	rereadEvery = 500 * time.Millisecond
+)
+
+// live are the links in service and what of theirs the kernel announces when it goes.
+type live struct {
+	links      map[string]liveLink
+	neighbours map[neighbourKey]string // to the link's name
+	macs       map[fdbKey]string
+}
+
+type liveLink struct {
+	index, master int
+	hub           int
+	trunk         int
+	mac           link.MAC
+	addresses     []netip.Addr
+}
+
+type neighbourKey struct {
+	link int
+	addr netip.Addr
+}
+
+func newLive() live {
+	return live{links: map[string]liveLink{}, neighbours: map[neighbourKey]string{}, macs: map[fdbKey]string{}}
+}
+
+// enlist notes that a link is in service as planned.
+func (d *Driver) enlist(hub int, s *shard, p endpointPlan) {
+	l := liveLink{index: p.index, master: s.index, hub: hub, trunk: s.trunk, mac: macLink(p.at.Endpoint.MAC)}
+	for _, a := range p.at.Endpoint.Addresses {
+		l.addresses = append(l.addresses, a.Addr())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.live.links[p.host] = l
+	for _, a := range l.addresses {
+		d.live.neighbours[neighbourKey{hub, a}] = p.host
+	}
+	d.live.macs[fdbKey{l.index, l.mac}] = p.host
+	if l.trunk != 0 {
+		d.live.macs[fdbKey{l.trunk, l.mac}] = p.host
+	}
+}
+
+// delist notes that a link goes out of service by our own hand.
+func (d *Driver) delist(at cnm.Attachment) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name := portName(at.Join.Number)
+	l, ok := d.live.links[name]
+	if !ok {
+		return
+	}
+	delete(d.live.links, name)
+	for _, a := range l.addresses {
+		delete(d.live.neighbours, neighbourKey{l.hub, a})
+	}
+	delete(d.live.macs, fdbKey{l.index, l.mac})
+	delete(d.live.macs, fdbKey{l.trunk, l.mac})
+}
+
+// Watch hints at links, forwarding entries, neighbours, bridges and settings that others deleted or altered, and keeps
+// forwarding as it must be when links to the outside come and go.
+func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
+	w, err := link.Watch(ctx, link.WatchOptions{Topics: link.Links | link.Addresses | link.Neighbours})
+	if err != nil {
+		return cnm.Errorf(cnm.Internal, "watching links: %w", err)
+	}
+	doubtful := map[string]bool{}
+	settle := time.NewTimer(doubt)
+	settle.Stop()
+	defer settle.Stop()
+	reread := time.NewTicker(rereadEvery)
+	defer reread.Stop()
+	for {
+		select {
+		case e, ok := <-w.Events():
+			if !ok {
+				return w.Err()
+			}
+			if d.judge(e, doubtful, hint) {
+				settle.Reset(doubt)
+			}
+		case <-settle.C:
+			for name := range doubtful {
+				delete(doubtful, name)
+				hint(cnm.Hint{Link: name})
+			}
+		case <-reread.C:
+			if d.settingsDiffer(ctx) {
+				hint(cnm.Hint{})
+			}
+		}
+	}
+}
+
+// judge decides what an event means. It returns true when a link has become doubtful.
+func (d *Driver) judge(e link.Event, doubtful map[string]bool, hint func(cnm.Hint)) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	suspect := ""
+	switch e := e.(type) {
+	case link.Overrun:
+		hint(cnm.Hint{})
+	case *link.LinkEvent:
+		return d.judgeLink(e, doubtful, hint)
+	case *link.AddressEvent:
+		if e.Gone && d.isHub(e.Address.Link) {
+			hint(cnm.Hint{})
+		}
+	case *link.NeighbourEvent:
+		n := e.Neighbour
+		name := d.live.neighbours[neighbourKey{n.Link, n.Addr}]
+		if name != "" && (e.Gone || n.State != link.Permanent || n.MAC != d.live.links[name].mac) {
+			suspect = name
+		}
+	case *link.FDBEvent:
+		if e.Gone {
+			suspect = d.live.macs[fdbKey{e.Entry.Link, e.Entry.MAC}]
+		}
+	case *link.PortEvent:
+		for name, l := range d.live.links {
+			if e.Link == l.index && e.Gone {
+				suspect = name
+			}
+		}
+	}
+	if suspect != "" {
+		doubtful[suspect] = true
+	}
+	return suspect != ""
+}
+
+// judgeLink is judge for links, with mu held. A good state takes a doubt back.
+func (d *Driver) judgeLink(e *link.LinkEvent, doubtful map[string]bool, hint func(cnm.Hint)) bool {
+	l, known := d.live.links[e.Link.Name]
+	switch {
+	case known && (e.Gone || e.Link.Flags&unix.IFF_UP == 0 || e.Link.Master != l.master):
+		doubtful[e.Link.Name] = true
+		return true
+	case known:
+		delete(doubtful, e.Link.Name)
+	case strings.HasPrefix(e.Link.Name, portPrefix):
+		// On its way in or out by our own hand.
+	case d.isBridge(e.Link.Index) && (e.Gone || e.Link.Flags&unix.IFF_UP == 0):
+		hint(cnm.Hint{})
+	case !ours(e.Link.Name) && e.Link.Master == 0:
+		hint(cnm.Hint{}) // a link to the outside may have come or gone
+	}
+	return false
+}
+
+func (d *Driver) isHub(index int) bool {
+	for _, n := range d.nets {
+		if n.hub == index {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Driver) isBridge(index int) bool {
+	for _, n := range d.nets {
+		for _, s := range n.shards {
+			if s.index == index || s.trunk == index && index != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// settingsDiffer reads the settings that keep hubs working.
+func (d *Driver) settingsDiffer(ctx context.Context) bool {
+	for hub, fs := range d.hubs() {
+		if fs.IPv4 && differs(key4(hub), "1") || differs("net/ipv4/conf/"+hub+"/route_localnet", "1") {
+			return true
+		}
+		if fs.IPv6 && differs(key6(hub), "1") && differs(global6, "1") {
+			return true
+		}
+	}
+	return ctx.Err() == nil && d.host.differs()
+}
+
+// differs tells whether a setting exists and is not as wanted.
+func differs(key, value string) bool {
+	v, err := read(key)
+	return err == nil && v != value
+}
