@@ -65,8 +65,6 @@ func (e *encoder) shut(at int) {
 	e.pad()
 }
 
-func (e *encoder) flag(typ uint16) { e.shut(e.open(typ)) }
-
 func (e *encoder) u8(typ uint16, v uint8) {
 	at := e.open(typ)
 	e.b = append(e.b, v)
@@ -89,6 +87,13 @@ func (e *encoder) u32(typ uint16, v uint32) {
 func (e *encoder) index(typ uint16, v int) {
 	if v != 0 {
 		e.u32(typ, uint32(v))
+	}
+}
+
+// some writes a number, or nothing where it is zero.
+func (e *encoder) some(typ uint16, v uint32) {
+	if v != 0 {
+		e.u32(typ, v)
 	}
 }
 
@@ -155,3 +160,6 @@ func familyOf(a netip.Addr) uint8 {
 		return unix.AF_UNSPEC
 	}
 }
+
+// long appends a 32-bit field of a fixed header.
+func (e *encoder) long(v uint32) { e.b = binary.NativeEndian.AppendUint32(e.b, v) }

@@ -6,6 +6,8 @@ package link
 const (
 	vethInfoPeer = 1 // VETH_INFO_PEER, linux/veth.h
 
+	aliasSize = 256 // IFALIASZ, linux/if.h, with the terminating zero
+
 	macvlanMacaddrSet = 3 // MACVLAN_MACADDR_SET, linux/if_link.h
 
 	extMaskSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// query is a request for records.
+type query struct {
+	subject
+	typ  uint16 // an RTM_GET message; its answers are two below
+	body func(e *encoder)
+}
+
+// reply is the message type of the answers to a query.
+func (q query) reply() uint16 { return q.typ - 2 }
+
+// dump reads a whole table. A dump that a change ran into is read again, until
+// one is consistent or the context ends.
+func dump[T any](ctx context.Context, c *Conn, q query, decode func([]byte) (T, error)) ([]T, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", q.op, q.name, err)
+		}
+		var out []T
+		consistent, err := c.ask(q, unix.NLM_F_DUMP, func(b []byte) error {
+			v, err := decode(b)
+			out = append(out, v)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if consistent {
+			return out, nil
+		}
+	}
+}
+
+// one reads a single record.
+func one[T any](c *Conn, q query, decode func([]byte) (T, error)) (T, error) {
+	var out T
+	_, err := c.ask(q, unix.NLM_F_ACK, func(b []byte) (err error) {
+		out, err = decode(b)
+		return err
+	})
+	return out, err
+}
+
+// ask sends a query and hands each answer to record. It reads to the end in any
+// case: a dump that is left half read would spoil the next request.
+func (c *Conn) ask(q query, flags uint16, record func([]byte) error) (consistent bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.in) < largeReply {
+		c.in = make([]byte, largeReply)
+	}
+	c.seq++
+	c.enc.b = c.enc.b[:0]
+	at := c.enc.openMessage()
+	q.body(&c.enc)
+	c.enc.closeMessage(at, q.typ, flags|unix.NLM_F_REQUEST, c.seq)
+	if err := c.transmit(); err != nil {
+		return false, fmt.Errorf("%s %s: %w", q.op, q.name, err)
+	}
+	a := answers{query: q, seq: c.seq, record: record}
+	for !a.done {
+		b, err := c.next()
+		if err != nil {
+			return false, fmt.Errorf("%s %s: %w", q.op, q.name, err)
+		}
+		a.take(b)
+	}
+	return !a.interrupted, errors.Join(a.errs...)
+}
+
+// answers collects what comes back for one query.
+type answers struct {
+	query
+	seq               uint32
+	record            func([]byte) error
+	done, interrupted bool
+	errs              []error
+}
+
+// take reads one datagram.
+func (a *answers) take(b []byte) {
+	for m := (messages{rest: b}); m.next(); {
+		if m.seq != a.seq {
+			continue
+		}
+		a.interrupted = a.interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0
+		switch m.typ {
+		case unix.NLMSG_ERROR, unix.NLMSG_DONE:
+			a.done = true
+			if code, text, ok := parseAck(m.typ, m.flags, m.body); ok && code != 0 {
+				a.errs = append(a.errs, a.refused(0, code, text))
+			}
+		case a.reply():
+			if err := a.record(m.body); err != nil {
+				a.errs = append(a.errs, fmt.Errorf("%s %s: %w", a.op, a.name, err))
+			}
+		}
+	}
+}

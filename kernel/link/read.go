@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package link
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// LinkFilter narrows a dump of links, in the kernel. Zero fields match all.
+type LinkFilter struct {
+	// Master is the index of a bridge whose ports are wanted.
+	Master int
+	// Kind is a kind as in Link.Kind.
+	Kind string
+}
+
+// Links reads all links that match the filter.
+func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
+	q := query{subject: subject{op: "read", name: "links"}, typ: unix.RTM_GETLINK, body: func(e *encoder) {
+		e.ifinfo(unix.AF_UNSPEC, 0, 0, 0)
+		e.u32(unix.IFLA_EXT_MASK, extMaskSkipStats)
+		e.index(unix.IFLA_MASTER, f.Master)
+		if f.Kind != "" {
+			info := e.nest(unix.IFLA_LINKINFO)
+			e.text(unix.IFLA_INFO_KIND, f.Kind)
+			e.shut(info)
+		}
+	}}
+	return dump(ctx, c, q, decodeLink)
+}
+
+// Link reads one link: ENODEV if there is none.
+func (c *Conn) Link(r Ref) (Link, error) {
+	s := subject{op: "read link", name: r.String()}
+	if err := r.check(); err != nil {
+		return Link{}, s.refused(0, unix.EINVAL, err.Error())
+	}
+	return one(c, query{subject: s, typ: unix.RTM_GETLINK, body: func(e *encoder) {
+		e.ifinfo(unix.AF_UNSPEC, r.Index, 0, 0)
+		e.u32(unix.IFLA_EXT_MASK, extMaskSkipStats)
+		e.text(unix.IFLA_IFNAME, r.Name)
+	}}, decodeLink)
+}
+
+// Addresses reads the addresses of both families of one link, or of all where
+// link is 0.
+func (c *Conn) Addresses(ctx context.Context, link int) ([]Address, error) {
+	q := query{subject: subject{op: "read", name: "addresses"}, typ: unix.RTM_GETADDR, body: func(e *encoder) {
+		e.b = append(e.b, unix.AF_UNSPEC, 0, 0, 0)
+		e.long(uint32(link))
+	}}
+	return dump(ctx, c, q, decodeAddress)
+}
+
+// Routes reads the routes of both families of one table, or of all tables where
+// table is 0. A table that does not exist has no routes.
+func (c *Conn) Routes(ctx context.Context, table uint32) ([]Route, error) {
+	var all []Route
+	for _, family := range []Family{IPv4, IPv6} {
+		q := query{subject: subject{op: "read", name: family.String() + " routes"}, typ: unix.RTM_GETROUTE}
+		q.body = func(e *encoder) {
+			e.b = append(e.b, uint8(family))
+			e.zero(sizeRoute - 1)
+			e.some(unix.RTA_TABLE, table)
+		}
+		routes, err := dump(ctx, c, q, decodeRoute)
+		if errors.Is(err, unix.ENOENT) && table != 0 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, routes...)
+	}
+	return all, nil
+}
+
+// Rules reads the rules of both families, in the order they are applied in each.
+func (c *Conn) Rules(ctx context.Context) ([]Rule, error) {
+	var all []Rule
+	for _, family := range []Family{IPv4, IPv6} {
+		q := query{subject: subject{op: "read", name: family.String() + " rules"}, typ: unix.RTM_GETRULE}
+		q.body = func(e *encoder) {
+			e.b = append(e.b, uint8(family))
+			e.zero(sizeRoute - 1)
+		}
+		rules, err := dump(ctx, c, q, decodeRule)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rules...)
+	}
+	return all, nil
+}
+
+// Neighbours reads the neighbours of both families of one link, or of all where
+// link is 0, and then the proxy entries.
+func (c *Conn) Neighbours(ctx context.Context, link int) ([]Neighbour, error) {
+	var all []Neighbour
+	for _, flags := range []uint8{0, unix.NTF_PROXY} {
+		q := query{subject: subject{op: "read", name: "neighbours"}, typ: unix.RTM_GETNEIGH, body: func(e *encoder) {
+			e.neighbour(unix.AF_UNSPEC, 0, 0, flags)
+			e.index(unix.NDA_IFINDEX, link)
+		}}
+		neighbours, err := dump(ctx, c, q, decodeNeighbour)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, neighbours...)
+	}
+	return all, nil
+}
+
+// FDB reads the forwarding entries of one bridge and its ports, or of every
+// device where bridge is 0.
+func (c *Conn) FDB(ctx context.Context, bridge int) ([]FDBEntry, error) {
+	q := query{subject: subject{op: "read", name: "fdb"}, typ: unix.RTM_GETNEIGH, body: func(e *encoder) {
+		e.neighbour(unix.AF_BRIDGE, 0, 0, 0)
+		e.index(unix.NDA_MASTER, bridge)
+	}}
+	if bridge != 0 {
+		q.where = "of bridge " + strconv.Itoa(bridge)
+	}
+	return dump(ctx, c, q, decodeFDB)
+}
