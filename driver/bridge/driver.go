@@ -29,7 +29,7 @@ type PortHolder interface {
 	Hold(ctx context.Context, req ports.Request) ([]cnm.Port, error)
 	Release(owner string, held []cnm.Port)
 	ReleaseAll(owner string)
-	Restore(ctx context.Context, req ports.RestoreRequest) []ports.Stolen
+	Restore(owner, name string, list []cnm.Port, targets ports.Targets) []ports.Stolen
 }
 
 // Config is what a driver is made of; all fields are needed.
@@ -39,6 +39,9 @@ type Config struct {
 	Ports    PortHolder
 	// Group is a link group that is ours alone on this host and boot: links in it are dead and wait to be reaped.
 	Group uint32
+	// Published is told of each port after its rules are in force: flows of its number that reached the host itself before
+	// would go on to do so.
+	Published func(cnm.Port)
 	// Opened are links whose forwarding an earlier run of this boot switched on.
 	Opened []string
 }
@@ -48,6 +51,7 @@ type Driver struct {
 	log    *slog.Logger
 	fw     Firewall
 	ports  PortHolder
+	told   func(cnm.Port)
 	conn   *link.Conn // in the host's namespace
 	reaper *reaper
 	host   *hostForwarding
@@ -73,7 +77,7 @@ func New(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, cnm.Errorf(cnm.Internal, "opening a netlink socket: %w", err)
 	}
-	d := &Driver{log: cfg.Log, fw: cfg.Firewall, ports: cfg.Ports, conn: conn, nets: map[cnm.NetworkID]*network{}, live: newLive()}
+	d := &Driver{log: cfg.Log, fw: cfg.Firewall, ports: cfg.Ports, told: cfg.Published, conn: conn, nets: map[cnm.NetworkID]*network{}, live: newLive()}
 	d.host = newHostForwarding(conn, cfg.Firewall, cfg.Opened)
 	if d.reaper, err = newReaper(cfg.Group); err != nil {
 		return nil, err

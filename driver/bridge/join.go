@@ -40,6 +40,7 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 	if err := d.fw.Set(ctx, endpointOwner(at.Endpoint.ID), p.rules); err != nil {
 		return cnm.JoinResult{}, err
 	}
+	d.tell(np, bound, nil)
 	d.reaper.running()
 	var b link.Batch
 	p.plug(&b, n.hub, s, mtu, req.NamespaceFD)
@@ -179,7 +180,8 @@ func portRequest(np networkPlan, at cnm.Attachment) ports.Request {
 	return ports.Request{
 		Owner: string(endpointOwner(at.Endpoint.ID)), Name: at.Network.Name + "/" + at.Endpoint.Name,
 		Specs: at.Endpoint.Publish, Addresses: np.settings.publishAddresses(),
-		Target4: at.Endpoint.Address(cnm.IPv4), Target6: at.Endpoint.Address(cnm.IPv6),
+		Targets: ports.Targets{V4: at.Endpoint.Address(cnm.IPv4), V6: at.Endpoint.Address(cnm.IPv6)},
+		Held:    at.Join.Result.Ports,
 	}
 }
 
@@ -215,7 +217,21 @@ func (d *Driver) Publish(ctx context.Context, at cnm.Attachment) ([]cnm.Port, er
 		return nil, err
 	}
 	d.ports.Release(string(endpointOwner(at.Endpoint.ID)), without(before, bound))
+	d.tell(np, bound, before)
 	return bound, nil
+}
+
+// tell tells of newly published ports of the protocol that has no connections: a client that goes on sending datagrams keeps
+// its old flow.
+func (d *Driver) tell(np networkPlan, bound, before []cnm.Port) {
+	if np.settings.routed {
+		return
+	}
+	for _, p := range without(bound, before) {
+		if p.Proto == cnm.UDP {
+			d.told(p)
+		}
+	}
 }
 
 // without are the ports of a that are not in b.

@@ -14,7 +14,6 @@ import (
 	"github.com/libnetwork/cnm/firewall"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
-	"github.com/libnetwork/cnm/ports"
 )
 
 // Declare states the rules of all networks, trunks and endpoints, and takes the published ports again.
@@ -40,7 +39,7 @@ func (d *Driver) Declare(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error)
 		if err := d.declareTrunk(ctx, np, at.Join.Result.Link.Bridge, trunks); err != nil {
 			return nil, err
 		}
-		drifts = append(drifts, d.retake(ctx, np, at)...)
+		drifts = append(drifts, d.retake(np, at)...)
 		if err := d.declareEndpoint(ctx, np, at); err != nil {
 			return nil, err
 		}
@@ -76,14 +75,15 @@ func (d *Driver) declareTrunk(ctx context.Context, np networkPlan, bridge string
 }
 
 // retake holds the endpoint's host ports again. One that another took meanwhile is told, not fought for.
-func (d *Driver) retake(ctx context.Context, np networkPlan, at cnm.Attachment) []cnm.Drift {
+func (d *Driver) retake(np networkPlan, at cnm.Attachment) []cnm.Drift {
 	if np.settings.routed || len(at.Join.Result.Ports) == 0 {
 		return nil
 	}
 	var drifts []cnm.Drift
-	for _, s := range d.ports.Restore(ctx, ports.RestoreRequest{Request: portRequest(np, at), Ports: at.Join.Result.Ports}) {
+	req := portRequest(np, at)
+	for _, s := range d.ports.Restore(req.Owner, req.Name, at.Join.Result.Ports, req.Targets) {
 		drifts = append(drifts, cnm.Drift{
-			Object: "port " + s.Port.String(), What: "held by " + s.Holder,
+			Object: "port " + s.Port.String(), What: s.Err.Error(),
 			Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID,
 		})
 	}

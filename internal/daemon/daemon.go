@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -104,10 +105,7 @@ func (d *Daemon) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sweeper, err := d.openSweeper()
-	if err != nil {
-		return err
-	}
+	sweeper := d.openSweeper()
 	fw, err := firewall.Open(ctx, firewall.Config{Log: d.log})
 	if err != nil {
 		return err
@@ -168,24 +166,20 @@ func (d *Daemon) openStore() (*bolt.Store, error) {
 	return s, nil
 }
 
-func (d *Daemon) openSweeper() (quarantine, error) {
-	s, err := conntrack.NewSweeper()
-	if err != nil {
-		return quarantine{}, cnm.Errorf(cnm.Unsupported, "connection tracking: %w", err)
-	}
+func (d *Daemon) openSweeper() quarantine {
+	s := conntrack.NewSweeper(conntrack.Config{Log: d.log})
 	d.runs["sweeper"] = s.Run
-	d.closing(s.Close)
-	return quarantine{s}, nil
+	return quarantine{s}
 }
 
 // openDrivers builds the drivers by name.
-func (d *Daemon) openDrivers(fw *firewall.Firewall, q cnm.Quarantine, group uint32) (map[string]cnm.Driver, error) {
+func (d *Daemon) openDrivers(fw *firewall.Firewall, q quarantine, group uint32) (map[string]cnm.Driver, error) {
 	holder, err := ports.New(ports.Config{Log: d.log, Quarantine: q})
 	if err != nil {
 		return nil, err
 	}
 	d.closing(holder.Close)
-	br, err := bridge.New(bridge.Config{Log: d.log, Firewall: fw, Ports: holder, Group: group, Opened: fw.Opened()})
+	br, err := bridge.New(bridge.Config{Log: d.log, Firewall: fw, Ports: holder, Group: group, Opened: fw.Opened(), Published: q.published})
 	if err != nil {
 		return nil, err
 	}
@@ -250,5 +244,17 @@ func machineSeed() []byte {
 	return nil
 }
 
-// quarantine speaks of protocols and addresses as the contract has it.
+// quarantine is the sweeper in the words of the contract.
 type quarantine struct{ *conntrack.Sweeper }
+
+var _ cnm.Quarantine = quarantine{}
+
+// Mark notes a freed address, or, with a port, a freed port of the host.
+func (q quarantine) Mark(p cnm.Protocol, a netip.AddrPort) uint64 {
+	return q.Sweeper.Mark(uint8(p), a)
+}
+
+// published has the flows forgotten that a client kept open to the host itself while the port was not published.
+func (q quarantine) published(p cnm.Port) {
+	q.MarkPublished(uint8(p.Proto), netip.AddrPortFrom(p.HostIP, p.HostPort))
+}
