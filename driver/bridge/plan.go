@@ -86,7 +86,7 @@ func planEndpoint(np networkPlan, at cnm.Attachment, ports []cnm.Port) (endpoint
 	}
 	p := endpointPlan{at: at, host: portName(at.Join.Number), index: linkIndex(at.Join.Number), name: at.Join.Interface}
 	port := firewall.BridgePort{
-		Link: p.host, Bridge: np.hub, MAC: at.Endpoint.MAC, Isolated: at.Network.IsolateEndpoints,
+		Link: p.host, Bridge: np.hub, MAC: at.Endpoint.MAC, Isolated: at.Network.IsolateEndpoints, Adopted: np.settings.adopt,
 		AnySource: !guard.spoofCheck, AllowRA: guard.allowRA, AllowDHCPServer: guard.allowDHCP,
 	}
 	for _, a := range at.Endpoint.Addresses {
