@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/kernel/netns"
+)
+
+// selfPath names the host's own stack for whoever is in it.
+const selfPath = "/proc/self/ns/net"
+
+// Create implements [cnm.Stack]. An owned namespace is made with loopback up, IPv6
+// routers not listened to, and with ping sockets and low ports open to everybody
+// inside, as users of containers expect. An adopted one keeps all its settings. Creating what was created before, by the recorded
+// cookie, changes nothing.
+func (s *Stack) Create(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error) {
+	if err := ctx.Err(); err != nil {
+		return cnm.Namespace{}, sandboxError(sb, err, "create sandbox %s", sb.Name)
+	}
+	switch {
+	case sb.Host:
+		return cnm.Namespace{Path: selfPath, Cookie: uint64(s.host)}, nil
+	case sb.Owned:
+		return s.make(ctx, sb)
+	default:
+		return s.adopt(sb)
+	}
+}
+
+// make makes and pins a namespace.
+func (s *Stack) make(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error) {
+	if err := cnm.CheckName("sandbox", pinName(sb)); err != nil {
+		return cnm.Namespace{}, err
+	}
+	pin := s.pin(sb)
+	undo := s.claim(pin)
+	cookie, err := netns.Make(pin, func() error { return s.furnish(sb) })
+	if errors.Is(err, fs.ErrExist) {
+		undo()
+		return s.again(ctx, sb, err)
+	}
+	if err != nil {
+		undo()
+		return cnm.Namespace{}, sandboxError(sb, err, "make the namespace of sandbox %s", sb.Name)
+	}
+	s.giveSecondName(sb)
+	return cnm.Namespace{Path: pin, Cookie: uint64(cookie)}, nil
+}
+
+// claim keeps a pin from being taken for a foreign one, until undo.
+func (s *Stack) claim(pin string) (undo func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.made[pin]; ok {
+		return func() {}
+	}
+	s.made[pin] = struct{}{}
+	return func() { s.disclaim(pin) }
+}
+
+func (s *Stack) disclaim(pin string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.made, pin)
+}
+
+// again is make where the pin is there already: right where it is the recorded one.
+func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, exists error) (cnm.Namespace, error) {
+	if sb.Namespace.Cookie != 0 {
+		ns, err := s.open(ctx, sb)
+		if err == nil {
+			return sb.Namespace, ns.Close()
+		}
+	}
+	return cnm.Namespace{}, sandboxError(sb, exists, "a namespace is pinned at %s already: choose another name, or unmount and remove it", s.pin(sb))
+}
+
+// furnish prepares the new namespace that the calling thread is in.
+func (s *Stack) furnish(sb cnm.Sandbox) error {
+	if err := write(freshSettings(s.groups)); err != nil {
+		return err
+	}
+	conn, err := link.Dial(link.Here)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	b := &link.Batch{}
+	b.SetLink(link.Change{Link: link.Named("lo"), Up: link.On})
+	if err := conn.Do(b); err != nil {
+		return err
+	}
+	cookie, err := netns.CookieHere()
+	if err != nil {
+		return err
+	}
+	ns, err := netns.Current()
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	sb.Namespace = cnm.Namespace{Path: s.pin(sb), Cookie: uint64(cookie)}
+	s.remember(sb, cookie, ns.Fd())
+	return nil
+}
+
+// adopt looks at a namespace that somebody else owns.
+func (s *Stack) adopt(sb cnm.Sandbox) (cnm.Namespace, error) {
+	field, path := "netns", sb.Namespace.Path
+	if sb.PID != 0 {
+		field, path = "pid", fmt.Sprintf("/proc/%d/ns/net", sb.PID)
+	}
+	fail := func(cause error, format string, args ...any) error {
+		return &cnm.Error{Kind: kindOf(cause), Field: field, Sandbox: sb.ID, Err: fmt.Errorf(format+": %w", append(args, cause)...)}
+	}
+	if sb.PID == 0 && !filepath.IsAbs(path) {
+		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, field, "namespace path %q: give an absolute path", path)
+	}
+	ns, err := find(sb)
+	if err != nil {
+		return cnm.Namespace{}, fail(err, "adopt a namespace for sandbox %s", sb.Name)
+	}
+	defer ns.Close()
+	cookie, err := ns.Cookie()
+	if err != nil {
+		return cnm.Namespace{}, fail(err, "look at the namespace %s", path)
+	}
+	if cookie == s.host {
+		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, field, "%s is the host's own stack: ask for it by its name, as netns host", path)
+	}
+	sb.Namespace = cnm.Namespace{Path: path, Cookie: uint64(cookie)}
+	s.remember(sb, cookie, ns.Fd())
+	return sb.Namespace, nil
+}
+
+// Delete implements [cnm.Stack]. Processes in an owned namespace go on in it; it
+// ends with the last of them.
+func (s *Stack) Delete(_ context.Context, sb cnm.Sandbox) error {
+	if sb.Namespace.Cookie != 0 {
+		s.forget(netns.Cookie(sb.Namespace.Cookie))
+	}
+	if !sb.Owned || sb.Host {
+		return nil
+	}
+	if err := cnm.CheckName("sandbox", pinName(sb)); err != nil {
+		return err
+	}
+	pin := s.pin(sb)
+	err := errors.Join(s.takeSecondName(sb), netns.Unpin(pin))
+	if err != nil {
+		return sandboxError(sb, err, "delete the namespace of sandbox %s", sb.Name)
+	}
+	s.disclaim(pin)
+	return nil
+}
+
+// giveSecondName makes the second name. It is a convenience: what is in its way is
+// logged and left alone.
+func (s *Stack) giveSecondName(sb cnm.Sandbox) {
+	name := s.linkName(sb)
+	if name == "" {
+		return
+	}
+	err := os.MkdirAll(s.cfg.LinkDir, 0o755)
+	if err == nil {
+		err = os.Symlink(s.pin(sb), name)
+	}
+	if errors.Is(err, fs.ErrExist) && s.isSecondName(name) {
+		err = errors.Join(os.Remove(name), os.Symlink(s.pin(sb), name))
+	}
+	if err != nil {
+		s.cfg.Log.Warn("sandbox has no second name", "sandbox", sb.Name, "link", name, "error", err)
+	}
+}
+
+// takeSecondName removes the second name if it is one of ours.
+func (s *Stack) takeSecondName(sb cnm.Sandbox) error {
+	name := s.linkName(sb)
+	if name == "" || !s.isSecondName(name) {
+		return nil
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// isSecondName tells whether name is a symbolic link to one of our pins.
+func (s *Stack) isSecondName(name string) bool {
+	target, err := os.Readlink(name)
+	return err == nil && filepath.Dir(target) == s.pinDir
+}

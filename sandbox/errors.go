@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/netns"
+)
+
+// sandboxError is an error about a sandbox, of the kind that its cause belongs to.
+func sandboxError(sb cnm.Sandbox, cause error, format string, args ...any) error {
+	return &cnm.Error{Kind: kindOf(cause), Sandbox: sb.ID, Err: fmt.Errorf(format+": %w", append(args, cause)...)}
+}
+
+// endpointError is an error about an endpoint in its sandbox.
+func endpointError(at cnm.Attachment, cause error, format string, args ...any) error {
+	return &cnm.Error{
+		Kind: kindOf(cause), Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID,
+		Err: fmt.Errorf(format+": %w", append(args, cause)...),
+	}
+}
+
+// kindOf classifies what the kernel rooms answer.
+func kindOf(err error) cnm.Kind {
+	var own *cnm.Error
+	is := func(targets ...error) bool {
+		for _, t := range targets {
+			if errors.Is(err, t) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case errors.As(err, &own):
+		return own.Kind
+	case is(context.Canceled, context.DeadlineExceeded):
+		return cnm.Unavailable
+	case is(fs.ErrNotExist, netns.ErrProcessGone, netns.ErrStale, unix.ENODEV):
+		return cnm.NotFound
+	case is(fs.ErrExist):
+		return cnm.Exists
+	case is(netns.ErrNotNamespace, netns.ErrSymlink, unix.EINVAL, unix.ENOTDIR, unix.ENAMETOOLONG):
+		return cnm.Invalid
+	case is(unix.EPERM, unix.EACCES):
+		return cnm.NotPermitted
+	case is(errors.ErrUnsupported, unix.EAFNOSUPPORT, unix.EOPNOTSUPP):
+		return cnm.Unsupported
+	case is(unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.ENOMEM):
+		return cnm.Exhausted
+	case is(unix.EBUSY):
+		return cnm.Busy
+	default:
+		return cnm.Internal
+	}
+}
+
+// refusals takes a joined error apart, into what was refused one by one.
+func refusals(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined error itself is meant
+		return many.Unwrap()
+	}
+	return []error{err}
+}
+
+// without drops the refusals that are one of the given answers, and tells whether
+// there were any.
+func without(err error, answers ...error) (rest error, dropped bool) {
+	var left []error
+	for _, e := range refusals(err) {
+		drop := false
+		for _, a := range answers {
+			drop = drop || errors.Is(e, a)
+		}
+		if drop {
+			dropped = true
+			continue
+		}
+		left = append(left, e)
+	}
+	return errors.Join(left...), dropped
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"sync"
+	"time"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/kernel/netns"
+)
+
+// coalesce is how long changes of one namespace are gathered before they become
+// one hint. Our own changes are announced like anybody's: it is long enough for
+// a whole plug, and short against the second within which drift is repaired.
+const coalesce = 50 * time.Millisecond
+
+// watch is one running Watch. It holds nothing that keeps a namespace alive: of
+// each it knows the id that the host's namespace has for it, the path, and for one
+// that was adopted from a process a descriptor of that process.
+type watch struct {
+	stack *Stack
+	ctx   context.Context //nolint:containedctx // the watch's own life, which follow must not outlast
+	conn  *link.Conn      // in the host's namespace
+	paths *netns.PathWatch
+	ended chan netns.Cookie // a process that a sandbox was adopted from has ended
+
+	// mu guards the maps, and is held while the kernel is asked for an id and told to
+	// watch a path, so that two calls do not follow one namespace twice.
+	mu sync.Mutex
+	// ids are the namespaces that have an id, oldest first: an id is used again, and
+	// its new owner may be followed before the old one's end is read.
+	ids      map[int][]netns.Cookie
+	followed map[netns.Cookie]*followed
+	byPath   map[string]netns.Cookie
+}
+
+// followed is one namespace.
+type followed struct {
+	path string             // watched; "" if none
+	stop context.CancelFunc // ends the watch of its process
+	up   map[int]struct{}   // links that were seen up: one that is born is down too
+}
+
+// Watch implements [cnm.Watcher]. It tells of namespaces that died, of those whose
+// path or process is gone, and of addresses, routes, rules and links that were
+// removed or altered inside. Neighbours are not watched: they change with every
+// conversation. All sandboxes that this Stack has created, opened or checked are
+// followed. One Watch runs at a time; a second is refused as Busy.
+func (s *Stack) Watch(ctx context.Context, hint func(cnm.Hint)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w, events, err := s.startWatch(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.conn.Close()
+	defer s.stopWatch(w)
+	if err := w.followKnown(hint); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return w.run(events, hint)
+}
+
+// startWatch opens what a watch needs and makes it the stack's.
+func (s *Stack) startWatch(ctx context.Context) (*watch, *link.Watcher, error) {
+	w := &watch{stack: s, ctx: ctx, ended: make(chan netns.Cookie)}
+	fail := func(err error) (*watch, *link.Watcher, error) {
+		if w.conn != nil {
+			err = errors.Join(err, w.conn.Close())
+		}
+		return nil, nil, cnm.Errorf(kindOf(err), "watch sandboxes: %w", err)
+	}
+	var err error
+	if w.conn, err = link.Dial(link.Here); err != nil {
+		return fail(err)
+	}
+	if w.paths, err = netns.WatchPaths(ctx); err != nil {
+		return fail(err)
+	}
+	w.clear()
+	events, err := link.Watch(ctx, link.WatchOptions{
+		Topics:        link.Links | link.Addresses | link.Routes | link.Rules | link.Namespaces,
+		AllNamespaces: true,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watch != nil {
+		return fail(cnm.Errorf(cnm.Busy, "they are watched already"))
+	}
+	s.watch = w
+	return w, events, nil
+}
+
+func (s *Stack) stopWatch(w *watch) {
+	s.mu.Lock()
+	s.watch = nil
+	s.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.followed {
+		f.stop()
+	}
+}
+
+// clear forgets all that is followed.
+func (w *watch) clear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.followed {
+		f.stop()
+		w.paths.Remove(f.path)
+	}
+	w.ids = make(map[int][]netns.Cookie)
+	w.followed = make(map[netns.Cookie]*followed)
+	w.byPath = make(map[string]netns.Cookie)
+}
+
+// followKnown follows every sandbox that was seen before: opening it does. It hints
+// at those whose end was missed.
+func (w *watch) followKnown(hint func(cnm.Hint)) error {
+	w.stack.mu.Lock()
+	known := maps.Clone(w.stack.known)
+	w.stack.mu.Unlock()
+	for cookie, sb := range known {
+		n, err := w.stack.open(w.ctx, sb)
+		switch {
+		case err == nil:
+			err = n.Close()
+		case errors.Is(err, cnm.NotFound):
+			w.stack.forget(cookie)
+			hint(cnm.Hint{Gone: true, Cookie: uint64(cookie)})
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.ctx.Err()
+}
+
+// follow begins to follow a namespace, fd being open on it during the call. What
+// cannot be followed is logged: the sandbox works, its drift is repaired later.
+func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie, fd int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.followed[cookie] != nil || w.ctx.Err() != nil {
+		return
+	}
+	id, err := w.lockedID(fd)
+	if err != nil {
+		w.stack.cfg.Log.Warn("sandbox is not watched", "sandbox", sb.Name, "error", err)
+		return
+	}
+	ctx, stop := context.WithCancel(w.ctx)
+	f := &followed{stop: stop, up: make(map[int]struct{})}
+	if all := w.ids[id]; len(all) == 0 || all[len(all)-1] != cookie {
+		w.ids[id] = append(all, cookie)
+	}
+	w.followed[cookie] = f
+	if sb.PID != 0 {
+		err = w.followProcess(ctx, sb.PID, cookie)
+	} else if err = w.paths.Add(sb.Namespace.Path); err == nil {
+		f.path = sb.Namespace.Path
+		w.byPath[f.path] = cookie
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, netns.ErrProcessGone) && !errors.Is(err, errors.ErrUnsupported) {
+		w.stack.cfg.Log.Warn("sandbox's path is not watched", "sandbox", sb.Name, "error", err)
+	}
+}
+
+// lockedID gives the namespace an id in the host's; mu is held.
+func (w *watch) lockedID(fd int) (int, error) {
+	b := &link.Batch{}
+	b.AssignNamespaceID(fd, link.AnyNamespaceID)
+	if err, _ := without(w.conn.Do(b), fs.ErrExist); err != nil {
+		return 0, err
+	}
+	id, ok, err := w.conn.NamespaceID(fd)
+	if err == nil && !ok {
+		err = errors.New("the namespace has no id")
+	}
+	return id, err
+}
+
+// followProcess hints when the process ends.
+func (w *watch) followProcess(ctx context.Context, pid int, cookie netns.Cookie) error {
+	gone, err := netns.WatchProcess(ctx, pid)
+	if err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case w.ended <- cookie:
+		case <-ctx.Done():
+		}
+	}()
+	return nil
+}
+
+// unfollow ends what follow began.
+func (w *watch) unfollow(cookie netns.Cookie) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.followed[cookie]
+	if f == nil {
+		return
+	}
+	f.stop()
+	w.paths.Remove(f.path)
+	delete(w.byPath, f.path)
+	delete(w.followed, cookie)
+}
+
+// died takes a namespace id back and returns the cookie of the one that had it,
+// and whether it was still followed.
+func (w *watch) died(id int) (netns.Cookie, bool) {
+	cookie, wanted := w.takeID(id)
+	if cookie != 0 {
+		w.stack.forget(cookie)
+	}
+	return cookie, wanted
+}
+
+func (w *watch) takeID(id int) (netns.Cookie, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.ids[id]
+	if len(all) == 0 {
+		return 0, false
+	}
+	if w.ids[id] = all[1:]; len(all) == 1 {
+		delete(w.ids, id)
+	}
+	return all[0], w.followed[all[0]] != nil
+}
+
+// fell notes the state of a link and tells whether it was up before and is no more.
+func (w *watch) fell(id, index int, up bool) bool {
+	cookie, ok := w.of(id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.followed[cookie]
+	if !ok || f == nil {
+		return false
+	}
+	_, was := f.up[index]
+	if up {
+		f.up[index] = struct{}{}
+	} else {
+		delete(f.up, index)
+	}
+	return was && !up
+}
+
+// saw notes which links of a namespace are up.
+func (w *watch) saw(cookie netns.Cookie, links []link.Link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.followed[cookie]
+	if f == nil {
+		return
+	}
+	for _, l := range links {
+		if l.Up() {
+			f.up[l.Index] = struct{}{}
+		}
+	}
+}
+
+// of is the namespace that has the id now.
+func (w *watch) of(id int) (netns.Cookie, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.ids[id]
+	if len(all) == 0 {
+		return 0, false
+	}
+	cookie := all[len(all)-1]
+	return cookie, w.followed[cookie] != nil
+}
+
+// at is the namespace whose path is gone. The path is not watched any more.
+func (w *watch) at(path string) (netns.Cookie, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	cookie, ok := w.byPath[path]
+	delete(w.byPath, path)
+	return cookie, ok
+}
