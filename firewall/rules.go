@@ -8,6 +8,17 @@ import (
 	cnm "github.com/libnetwork/cnm"
 )
 
+// Names of links that the rules know by how they begin. Whoever makes the links names them so.
+const (
+	// PortPrefix begins the host-side links of endpoints: one that is not bound passes nothing.
+	PortPrefix = "cnv"
+	// TrunkPrefix begins links between the bridges of one network: one that is not among the Trunks of an owner passes nothing.
+	TrunkPrefix = "cnt"
+	// ShardPrefix begins the further bridges of a network, which pass frames on and have no address: nothing is
+	// routed to or from them, and connections are not tracked on them.
+	ShardPrefix = "cns"
+)
+
 // Owner names whose rules they are: "network/ID" or "endpoint/ID". One owner has one [Rules] value at a time.
 type Owner string
 
@@ -19,6 +30,9 @@ type Rules struct {
 	Published []Published
 	// Trunks are links between the bridges of one network: what comes in by them was checked at a port.
 	Trunks []string
+	// Opened are links of the host, not ours, whose forwarding had to be switched on: what comes in by them stays closed to
+	// every other link that is not ours.
+	Opened []string
 }
 
 // Bridge is the routed side of a network: the link that has its gateway addresses.
@@ -51,6 +65,9 @@ type BridgePort struct {
 	MAC       cnm.MAC
 	Addresses []netip.Addr // the endpoint's, its IPv6 link-local address included
 	Isolated  bool         // reaches no other isolated port of its bridge
+	// Adopted: the bridge is an adopted one (see [Bridge]). There the endpoint's addresses are protected one by one, because
+	// its subnet is not ours alone, and what comes in by this port is marked as an endpoint's.
+	Adopted bool
 	// The protection that was opted out of.
 	AnySource       bool // any MAC and address may come in
 	AllowRA         bool

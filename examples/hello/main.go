@@ -3,11 +3,12 @@
 // Command hello is a server to publish and a client to fetch it with, for trying networks where nothing else is installed.
 //
 //	hello serve :80      answers each request with the address it came from
-//	hello get URL        prints what the URL answers
+//	hello get URL        prints what the URL answers, waiting up to five seconds for somebody to answer
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,10 +56,26 @@ func serve(ctx context.Context, address string) error {
 	return nil
 }
 
-// get prints a page.
+// get prints a page. A server that was started a moment ago may not listen yet, so a refusal is tried again.
 func get(ctx context.Context, url string) error {
 	ctx, stop := context.WithTimeout(ctx, 5*time.Second)
 	defer stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := fetch(ctx, url)
+		if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ECONNRESET) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-again.C:
+		}
+	}
+}
+
+func fetch(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

@@ -178,7 +178,7 @@ func (d *Daemon) openDrivers(fw *firewall.Firewall, q quarantine, group uint32) 
 	if err != nil {
 		return nil, err
 	}
-	d.closing(holder.Close)
+	d.closing(func() error { holder.Close(); return nil })
 	br, err := bridge.New(bridge.Config{Log: d.log, Firewall: fw, Ports: holder, Group: group, Opened: fw.Opened(), Published: q.published})
 	if err != nil {
 		return nil, err

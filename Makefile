@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Each target is one plain command. They need Go, make and a POSIX shell, and touch nothing outside of this folder but Go's own caches.
+
+export GOFLAGS ?= -buildvcs=false
+
+# The race detector needs cgo and a C compiler; without them the tests run without it.
+CC_FOUND := $(shell command -v $$(go env CC) 2>/dev/null)
+RACE     := $(if $(and $(filter 1,$(shell go env CGO_ENABLED)),$(CC_FOUND)),-race)
+FUZZTIME ?= 30s
+BENCH    ?= .
+LINT     := go tool -modfile=tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint fmt fuzz bench bench-short golden cover check
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
+
+build: ## build the one static binary, bin/cnm
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/cnm ./cmd/cnm
+
+demo: ## show networks, names, isolation and published ports, in namespaces of its own
+	CGO_ENABLED=0 go build -trimpath -o bin/cnm-demo ./test/demo && bin/cnm-demo
+
+test: ## run all tests; says at the end what was skipped, and why
+	@$(if $(RACE),,echo 'without the race detector: there is no cgo or no C compiler')
+	@mkdir -p bin && go test -json $(RACE) ./... | go run ./internal/testreport -summary bin/test-summary
+
+lint: ## run the linters
+	$(LINT) run ./...
+
+fmt: ## format all code
+	$(LINT) fmt ./...
+
+fuzz: ## run every fuzz test for FUZZTIME (30s)
+	@grep -rn --include='*_test.go' '^func Fuzz' . | grep -v /testdata/ | sed 's|^\(.*\)/[^/]*:[0-9]*:func \(Fuzz[A-Za-z0-9_]*\).*|\1 \2|' | while read -r dir name; do go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; done
+
+bench: ## run the benchmarks that BENCH matches
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+bench-short: ## run each benchmark for a moment, a minute in all
+	go test -run '^$$' -bench . -benchtime 20ms ./...
+
+golden: ## rewrite the golden files; explain the difference where you commit it
+	go test $$(grep -rl --include='*_test.go' '"update"' . | grep -v /testdata/ | xargs -n1 dirname | sort -u) -update
+
+cover: ## measure what the tests reach, into bin/cover.html
+	@mkdir -p bin && go test -coverpkg=./... -coverprofile=bin/cover.out ./... && go tool cover -html=bin/cover.out -o bin/cover.html
+
+check: ## what CI runs: lint, demo, test, a minute of benchmarks, each with its time
+	@for part in lint demo test bench-short; do \
+		start=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
+		echo "== $$part: $$(( $$(date +%s) - start )) s"; \
+	done

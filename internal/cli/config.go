@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/api/wire"
+)
+
+// DaemonConfig is what a daemon is started with. Paths are absolute.
+type DaemonConfig struct {
+	StateDir   string      // networks and kept endpoints, over restarts of the machine
+	RunDir     string      // everything else, until the machine restarts
+	Socket     string      // of the API
+	SocketMode fs.FileMode // of the socket: 0666, or 0660 for its group alone
+	LogFormat  string      // text or json
+	LogLevel   slog.Level
+}
+
+// settings are the configuration as it is written, by flag, environment (CNM_ and the key in capitals, - as _) or file. "" is what was not given.
+type settings struct {
+	State      string `json:"state"`
+	Run        string `json:"run"`
+	Socket     string `json:"socket"`
+	SocketMode string `json:"socket-mode"`
+	LogFormat  string `json:"log-format"`
+	LogLevel   string `json:"log-level"`
+}
+
+// configFile is read if it is there; another one that is named must be.
+const configFile = "/etc/cnm/daemon.json"
+
+// setting is one key with what it means and whether it can change while the daemon runs.
+type setting struct {
+	key, fallback, help string
+	live                bool
+}
+
+// keys describes the settings. An empty fallback follows from another setting.
+func keys() []setting {
+	return []setting{
+		{"state", "/var/lib/cnm", "directory of networks and kept endpoints, which outlive a restart of the machine", false},
+		{"run", "/run/cnm", "directory of everything else, which does not", false},
+		{"socket", "", "the API's socket (default cnm.sock in the run directory)", false},
+		{"socket-mode", "0666", "permissions of the socket: 0666, or 0660 for its group alone", false},
+		{"log-format", "text", "text or json", false},
+		{"log-level", "info", "debug, info, warn or error", true},
+	}
+}
+
+// field is the setting with a key.
+func (s *settings) field(key string) *string {
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if p, ok := v.Field(i).Addr().Interface().(*string); ok && v.Type().Field(i).Tag.Get("json") == key {
+			return p
+		}
+	}
+	return nil
+}
+
+// source is where settings come from.
+type source struct {
+	flags *pflag.FlagSet
+	env   map[string]string
+}
+
+// file is the configuration file's path and whether it was named.
+func (s *source) file() (path string, named bool) {
+	if f := s.flags.Lookup("config"); f.Changed {
+		return f.Value.String(), true
+	}
+	if path := s.env["CNM_CONFIG"]; path != "" {
+		return path, true
+	}
+	return configFile, false
+}
+
+// load reads all sources: a flag beats the environment, which beats the file.
+func (s *source) load() (settings, error) {
+	path, named := s.file()
+	var given settings
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+	case err != nil:
+		return given, cnm.FieldErrorf(cnm.Invalid, "config", "configuration file: %w", err)
+	default:
+		if err := wire.Decode(data, &given); err != nil {
+			return given, cnm.FieldErrorf(cnm.Invalid, "config", "configuration file %s: %w", path, err)
+		}
+	}
+	for _, k := range keys() {
+		value := given.field(k.key)
+		*value = cmp.Or(*value, k.fallback)
+		if env := s.env["CNM_"+strings.ToUpper(strings.ReplaceAll(k.key, "-", "_"))]; env != "" {
+			*value = env
+		}
+		if f := s.flags.Lookup(k.key); f.Changed {
+			*value = f.Value.String()
+		}
+	}
+	given.Socket = cmp.Or(given.Socket, filepath.Join(given.Run, "cnm.sock"))
+	return given, nil
+}
+
+// config checks the settings.
+func (s *settings) config() (DaemonConfig, error) {
+	cfg := DaemonConfig{StateDir: s.State, RunDir: s.Run, Socket: s.Socket, LogFormat: s.LogFormat}
+	for _, key := range []string{"state", "run", "socket"} {
+		if path := *s.field(key); !filepath.IsAbs(path) {
+			return cfg, cnm.FieldErrorf(cnm.Invalid, key, "%s %q is no absolute path", key, path)
+		}
+	}
+	mode, err := strconv.ParseUint(s.SocketMode, 8, 32)
+	if err != nil || mode&^0o777 != 0 || mode&0o600 != 0o600 {
+		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket-mode", "socket-mode %q is no permission in octal digits; write 0666 or 0660", s.SocketMode)
+	}
+	cfg.SocketMode = fs.FileMode(mode)
+	if s.LogFormat != "text" && s.LogFormat != "json" {
+		return cfg, cnm.FieldErrorf(cnm.Invalid, "log-format", "log-format %q is unknown; use text or json", s.LogFormat)
+	}
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[s.LogLevel]
+	if !ok {
+		return cfg, cnm.FieldErrorf(cnm.Invalid, "log-level", "log-level %q is unknown; use debug, info, warn or error", s.LogLevel)
+	}
+	cfg.LogLevel = level
+	return cfg, nil
+}
+
+// needRestart lists what differs and cannot change while the daemon runs.
+func needRestart(old, now settings) []string {
+	var changed []string
+	for _, k := range keys() {
+		if was, is := *old.field(k.key), *now.field(k.key); was != is && !k.live {
+			changed = append(changed, fmt.Sprintf("%s from %s to %s", k.key, was, is))
+		}
+	}
+	return changed
+}

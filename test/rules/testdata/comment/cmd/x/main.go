@@ -1,0 +1,2 @@
+// Command x does it.
+package main

@@ -1,0 +1,2 @@
+// Package good has one.
+package good

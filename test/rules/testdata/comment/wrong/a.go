@@ -1,0 +1,2 @@
+// This is about something. // found
+package wrong

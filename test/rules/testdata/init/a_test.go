@@ -1,0 +1,5 @@
+package a
+
+var update = flag.Bool("update", false, "")
+
+var seen = map[string]bool{} // found

@@ -1,0 +1,3 @@
+package client
+
+import "github.com/libnetwork/cnm/api/server" // found

@@ -1,0 +1,6 @@
+package server
+
+import (
+	"github.com/libnetwork/cnm/api/wire"
+	"github.com/libnetwork/cnm/controller" // found
+)

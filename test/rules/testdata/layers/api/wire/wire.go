@@ -1,0 +1,3 @@
+package wire
+
+import "github.com/spf13/cobra" // found

@@ -1,0 +1,7 @@
+package cli
+
+import (
+	"github.com/libnetwork/cnm/api/client"
+	"github.com/libnetwork/cnm/controller" // found
+	"github.com/spf13/cobra"
+)

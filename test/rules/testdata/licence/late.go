@@ -1,0 +1,5 @@
+// Something else.
+
+// SPDX-License-Identifier: Apache-2.0
+
+package a

@@ -1,0 +1,7 @@
+package a
+
+func f() {
+	for !done() {
+		unix.Nanosleep(&ts, nil) // found
+	}
+}

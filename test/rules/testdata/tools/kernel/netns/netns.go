@@ -1,0 +1,6 @@
+package netns
+
+import (
+	"os/exec"
+	"unsafe"
+)

@@ -1,0 +1,7 @@
+package bolt
+
+import (
+	"os/exec"
+	"testing"
+	"unsafe" // found
+)

@@ -1,0 +1,5 @@
+package controller
+
+type Controller struct{}
+
+func (c *Controller) Attach() {}
