@@ -159,8 +159,9 @@ func TestRace(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := newHolder(t, Config{})
-		stop, strange := make(chan struct{}), make(chan map[uint16]net.Listener)
-		go func() { strange <- grab(lowest, numbers, stop) }()
+		begun, stop, strange := make(chan struct{}), make(chan struct{}), make(chan map[uint16]net.Listener)
+		go func() { strange <- grab(lowest, numbers, begun, stop) }()
+		<-begun
 		var wait sync.WaitGroup
 		var mu sync.Mutex
 		promised := map[cnm.Port]string{}
@@ -200,15 +201,18 @@ func TestRace(t *testing.T) {
 	})
 }
 
-// grab takes ports as a stranger does until it is stopped, and keeps a few.
-func grab(lowest, numbers int, stop <-chan struct{}) map[uint16]net.Listener {
+// grab takes ports as a stranger does until it is stopped, and keeps a few. It
+// closes begun with the first of them.
+func grab(lowest, numbers int, begun chan<- struct{}, stop <-chan struct{}) map[uint16]net.Listener {
 	kept := map[uint16]net.Listener{}
 	for i := 0; ; i++ {
 		port := uint16(lowest + i*7%numbers)
 		if _, mine := kept[port]; !mine {
 			l, err := net.Listen("tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
 			if err == nil && len(kept) < 8 {
-				kept[port] = l
+				if kept[port] = l; len(kept) == 1 {
+					close(begun)
+				}
 			} else if err == nil {
 				_ = l.Close()
 			}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -176,6 +177,28 @@ func addAddress(tb testing.TB, address string) {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		tb.Fatal(err)
 	}
+	awaitDelivery(tb, a)
+}
+
+// awaitDelivery waits until the host takes what is sent to an address of its own:
+// the kernel makes the local route to an IPv6 address a little after the address.
+func awaitDelivery(tb testing.TB, a netip.Addr) {
+	tb.Helper()
+	c, err := net.ListenPacket("udp", netip.AddrPortFrom(a, 0).String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close()
+	for range 1000 {
+		_, writeErr := c.WriteTo([]byte("x"), c.LocalAddr())
+		if err := c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			tb.Fatal(err)
+		}
+		if _, _, err := c.ReadFrom(make([]byte, 1)); errors.Join(writeErr, err) == nil {
+			return
+		}
+	}
+	tb.Fatalf("nothing that is sent to %s arrives", a)
 }
 
 // fakeQuarantine is swept when the test says so.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -138,8 +139,13 @@ func end(streams []*stream) {
 // reset closes a connection so that its peer gets a reset.
 func reset(fd int) {
 	// Neither can fail on a connection that is open, and there is nobody to tell.
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	_ = setReset(fd)
 	_ = unix.Close(fd)
+}
+
+// setReset has a socket say goodbye with a reset when it is closed.
+func setReset(fd int) error {
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // run connects to the endpoint and passes bytes on in both directions until both
@@ -151,10 +157,8 @@ func (st *stream) run(ctx context.Context, fd int, s *splicer) {
 		s.log.Warn("taking a connection to a held port", "error", err)
 		return
 	}
-	dialer := net.Dialer{Timeout: s.dialTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp", st.to.String())
-	server, ok := conn.(*net.TCPConn)
-	if err != nil || !ok {
+	server, err := s.dial(ctx, st.to)
+	if err != nil {
 		abort(client)
 		return
 	}
@@ -173,6 +177,28 @@ func (st *stream) run(ctx context.Context, fd int, s *splicer) {
 	}
 	_ = client.Close()
 	_ = server.Close()
+}
+
+// dial connects to an endpoint. A connection that is given up on the way ends
+// with a reset, like any other that is cut.
+func (s *splicer) dial(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
+	dialer := net.Dialer{Timeout: s.dialTimeout, Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = setReset(int(fd)) })
+		return errors.Join(err, failed)
+	}}
+	conn, err := dialer.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(errors.New("not a TCP connection"), conn.Close())
+	}
+	if err := tcp.SetLinger(-1); err != nil {
+		return nil, errors.Join(err, tcp.Close())
+	}
+	return tcp, nil
 }
 
 // pass copies until from ends and passes the end on. A failure ends both

@@ -273,11 +273,22 @@ func TestEvents(t *testing.T) {
 	if strings.Join(names, " ") != "front back" {
 		t.Errorf("got %v", names)
 	}
-	// A time limit is the end of listening, and no failure.
-	short := New(c.socket, 10*time.Millisecond)
-	defer short.Close()
-	events, err = short.Events(t.Context())
+	// The end of the context is the end of listening, and no failure; so is that of the time limit once the stream has begun.
+	ctx, cancel := context.WithCancel(t.Context())
+	events, err = c.Events(ctx)
 	check(t, err)
+	cancel()
+	for e, err := range events {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	short := New(c.socket, 50*time.Millisecond)
+	defer short.Close()
+	if events, err = short.Events(t.Context()); err != nil {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
 	for e, err := range events {
 		t.Errorf("got %+v, %v", e, err)
 	}

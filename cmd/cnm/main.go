@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/libnetwork/cnm/internal/cli"
@@ -23,30 +22,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends us at once
 	os.Exit(cli.Run(ctx, cli.IO{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: cli.Version(),
 		InTerminal: launch.IsTerminal(os.Stdin), ErrTerminal: launch.IsTerminal(os.Stderr),
-		Environ: os.Environ(), Version: version(),
-		Daemon: func(ctx context.Context, cfg cli.DaemonConfig, log *slog.Logger) error {
-			return daemon.Run(ctx, daemon.Config{
-				StateDir: cfg.StateDir, RunDir: cfg.RunDir, Socket: cfg.Socket, SocketMode: cfg.SocketMode, Version: version(),
-			}, log, func() {})
-		},
-		Hangups: hangups,
-		Launch:  func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) },
+		Launch: func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) },
+		Daemon: serve, Hangups: cli.Hangups,
 	}, os.Args[1:]))
 }
 
-// hangups delivers SIGHUP until stop is called.
-func hangups() (_ <-chan os.Signal, stop func()) {
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, syscall.SIGHUP)
-	return ch, func() { signal.Stop(ch) }
-}
-
-// version is what the build recorded.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
+// serve is the daemon. With the default directories its namespaces are also where other tools look for them.
+func serve(ctx context.Context, c cli.DaemonConfig, log *slog.Logger) error {
+	cfg := daemon.Config{StateDir: c.StateDir, RunDir: c.RunDir, Socket: c.Socket, SocketMode: c.SocketMode, Version: cli.Version()}
+	if c.RunDir == "/run/cnm" {
+		cfg.LinkDir = "/run/netns"
 	}
-	return "unknown"
+	return daemon.Run(ctx, cfg, log, func() {})
 }

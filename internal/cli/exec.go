@@ -47,9 +47,12 @@ func (a *app) process(f *processFlags, command []string) Process {
 	return p
 }
 
-// into puts the command into a sandbox.
+// into puts the command into a sandbox. Its host name is the sandbox's unless another was wanted; the host keeps its own.
 func (p *Process) into(e *wire.Entry) {
 	p.Sandbox, p.Namespace, p.Cookie, p.Hostname = e.Name, e.Namespace, e.NamespaceCookie, e.Hostname
+	if !e.Host {
+		p.Hostname = cmp.Or(e.Hostname, e.Name)
+	}
 	p.Hosts, p.ResolvConf, p.HostnameFile = e.Files.Hosts, e.Files.ResolvConf, e.Files.Hostname
 }
 

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/api/server"
 	"github.com/libnetwork/cnm/controller"
@@ -124,6 +126,13 @@ func (d *Daemon) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.closing(func() error {
+		// The last sandbox takes the mount for their pins with it; before that it is busy, and stays.
+		if err := stack.Release(context.WithoutCancel(ctx)); !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		return nil
+	})
 	d.ctl, err = controller.New(ctx, controller.Config{
 		Log: d.log, Drivers: drivers, Store: store, Stack: stack,
 		Allocators: map[string]cnm.Allocator{"pool": addresses, "null": ipamnull.Allocator{}},
@@ -256,5 +265,5 @@ func (q quarantine) Mark(p cnm.Protocol, a netip.AddrPort) uint64 {
 
 // published has the flows forgotten that a client kept open to the host itself while the port was not published.
 func (q quarantine) published(p cnm.Port) {
-	q.MarkPublished(uint8(p.Proto), netip.AddrPortFrom(p.HostIP, p.HostPort))
+	q.MarkTranslated(uint8(p.Proto), netip.AddrPortFrom(p.HostIP, p.HostPort))
 }

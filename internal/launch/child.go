@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -36,7 +37,11 @@ func Main(args []string) (status int, mine bool) {
 	syscall.CloseOnExec(reportFD)
 	out := os.NewFile(reportFD, "report")
 	say := func(r report) error { return json.NewEncoder(out).Encode(r) }
-	o, err := readOrder()
+	err := closeInherited()
+	var o *order
+	if err == nil {
+		o, err = readOrder()
+	}
 	if err == nil {
 		if args[0] == keeperName {
 			status, err = keep(o, out, say)
@@ -61,6 +66,26 @@ func kindOf(err error) cnm.Kind {
 		return cnm.NotPermitted
 	}
 	return cnm.KindOf(err)
+}
+
+// closeInherited closes what whoever executed us did not, so that neither the command nor the keeper holds files that are
+// not theirs: beside the three standard files and our pipes, all that was meant to pass an execve.
+func closeInherited() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("list our open files: %w", err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd <= reportFD {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd)
+		}
+	}
+	return nil
 }
 
 func readOrder() (*order, error) {

@@ -15,7 +15,7 @@ import (
 )
 
 // The addresses of these tests: clients 192.0.2.0/24 and 2001:db8:c::/64, the
-// host 198.51.100.1 and 2001:db8:1::1, containers 203.0.113.0/24 and
+// host 198.51.100.1 and 2001:db8:1::1, what is behind it 203.0.113.0/24 and
 // 2001:db8:a::/64.
 
 // attributes that only the making of entries needs.

@@ -107,13 +107,13 @@ func (s *Sweeper) Mark(proto uint8, at netip.AddrPort) uint64 {
 	return s.note(func(t *targets) { t.add(proto, at) })
 }
 
-// MarkPublished notes that a host port is now translated to somewhere else and
+// MarkTranslated notes that a host port is now translated to somewhere else and
 // has the flows forgotten that reached the host itself before, and that would
 // go on to do so as long as their packets come: a client that kept sending
-// datagrams while the port was not published. Flows that are translated stay.
+// datagrams while the port led nowhere. Flows that are translated stay.
 //
-// MarkPublished is to be called after the rules are in place.
-func (s *Sweeper) MarkPublished(proto uint8, at netip.AddrPort) uint64 {
+// MarkTranslated is to be called after the rules are in place.
+func (s *Sweeper) MarkTranslated(proto uint8, at netip.AddrPort) uint64 {
 	return s.note(func(t *targets) { t.addFresh(proto, at) })
 }
 

@@ -261,8 +261,8 @@ func TestTargets(t *testing.T) {
 		want bool
 	}{
 		{"address as destination", address("203.0.113.1:0"), flow(tcp, "192.0.2.1:1", "203.0.113.1:80", "203.0.113.1:80"), true},
-		{"address behind a published port", address("203.0.113.1:0"), published4, true},
-		{"v6 address behind a published port", address("[2001:db8:a::1]:0"), published6, true},
+		{"address behind a translated port", address("203.0.113.1:0"), published4, true},
+		{"v6 address behind a translated port", address("[2001:db8:a::1]:0"), published6, true},
 		{"address as source", address("203.0.113.1:0"), masqueraded, true},
 		{"another address", address("203.0.113.2:0"), published4, false},
 		{"nothing", targets{}, published4, false},
@@ -278,9 +278,9 @@ func TestTargets(t *testing.T) {
 		{"loopback", freed(tcp, "0.0.0.0:8080"), flow(tcp, "127.0.0.1:1", "127.0.0.2:8080", "203.0.113.1:80"), true},
 		{"v6 loopback", freed(tcp, "[::]:8080"), flow(tcp, "[::1]:1", "[::1]:8080", "[::1]:8080"), true},
 		{"source port of a client", freed(tcp, "0.0.0.0:4000"), published4, false},
-		{"published now, to the host before", fresh(udp, "0.0.0.0:8080"), plain, true},
-		{"published now, on one address", fresh(udp, "198.51.100.1:8080"), plain, true},
-		{"published now, translated already", fresh(tcp, "0.0.0.0:8080"), published4, false},
+		{"translated now, to the host before", fresh(udp, "0.0.0.0:8080"), plain, true},
+		{"translated now, on one address", fresh(udp, "198.51.100.1:8080"), plain, true},
+		{"translated now, translated already", fresh(tcp, "0.0.0.0:8080"), published4, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -18,7 +18,7 @@ type hostPort struct {
 type targets struct {
 	addrs map[netip.Addr]struct{} // freed: every entry that names one
 	freed map[hostPort]struct{}   // freed: every flow to it
-	fresh map[hostPort]struct{}   // newly published: flows to it that are not translated
+	fresh map[hostPort]struct{}   // newly translated: flows to it that are not translated
 }
 
 // empty tells whether there is nothing to look for.
@@ -34,7 +34,7 @@ func (t *targets) add(proto uint8, at netip.AddrPort) {
 	t.freed = put(t.freed, hostPort{proto, at})
 }
 
-// addFresh notes a newly published host port.
+// addFresh notes a newly translated host port.
 func (t *targets) addFresh(proto uint8, at netip.AddrPort) {
 	at = netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 	t.fresh = put(t.fresh, hostPort{proto, at})

@@ -26,7 +26,7 @@ func TestReadme(t *testing.T) {
 	}
 	page = strings.Replace(page, "make build\n", "", 1)
 	// The daemon answers when its socket is there; a person would have typed the next line by then.
-	page = strings.Replace(page, "export CNM_SOCKET", "ready\nexport CNM_SOCKET", 1)
+	page = strings.Replace(page, "/cnm.sock\"\n", "/cnm.sock\"\nready\n", 1)
 	kerneltest.Run(t, func(t *testing.T) { runPage(t, page) })
 }
 
@@ -36,7 +36,7 @@ func runPage(t *testing.T, page string) {
 	if err := os.Symlink(os.Getenv(binaries), filepath.Join(dir, "bin")); err != nil {
 		t.Fatal(err)
 	}
-	prelude := "set -eux\ntrap 'kill $daemon' EXIT\nready() { daemon=$!; until bin/cnm network ls >/dev/null 2>&1; do :; done; }\n"
+	prelude := "set -eux\ntrap 'kill $daemon; wait $daemon' EXIT\nready() { daemon=$!; until bin/cnm network ls >/dev/null 2>&1; do kill -0 $daemon; done; }\n"
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", prelude+page)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DIR="+dir)

@@ -100,7 +100,7 @@ func (f *Fake) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (cnm.San
 		ID: cnm.SandboxID(f.id()), Name: spec.Name, PID: spec.PID, Host: spec.Host,
 		Namespace: cnm.Namespace{Path: cmp.Or(spec.Path, "/run/cnm/netns/"+spec.Name), Cookie: uint64(4100 + f.count)},
 		Owned:     spec.Path == "" && spec.PID == 0 && !spec.Host,
-		Hostname:  cmp.Or(spec.Hostname, spec.Name), DNS: spec.DNS, DNSSearch: spec.DNSSearch, ExtraHosts: spec.ExtraHosts,
+		Hostname:  spec.Hostname, DNS: spec.DNS, DNSSearch: spec.DNSSearch, ExtraHosts: spec.ExtraHosts,
 		Labels: spec.Labels, Created: f.now(), State: cnm.Ready,
 	}
 	f.recs.Sandboxes = append(f.recs.Sandboxes, sb)

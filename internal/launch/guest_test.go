@@ -13,13 +13,14 @@ import (
 	"syscall"
 	"testing"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/libnetwork/cnm/kernel/netns"
 )
 
-// helperKey is the variable that makes this binary a command for the tests to launch.
-const helperKey = "CNM_LAUNCH_HELPER"
+// guestKey is the variable that makes this binary a command for the tests to launch.
+const guestKey = "CNM_LAUNCH_GUEST"
 
 func TestMain(m *testing.M) {
 	if status, mine := Main(os.Args); mine {
@@ -28,10 +29,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[0] == "cnm" && os.Args[1] == "after" {
 		os.Exit(tell(os.Args[2], "after"))
 	}
-	if verb := os.Getenv(helperKey); verb != "" {
-		os.Exit(helper(verb))
+	if verb := os.Getenv(guestKey); verb != "" {
+		os.Exit(guest(verb))
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // sight is what a launched command sees.
@@ -94,8 +95,8 @@ func tell(fifo, text string) int {
 	return 0
 }
 
-// helper is what the command does: VERB ARGUMENT.
-func helper(text string) int {
+// guest is what the command does: VERB ARGUMENT.
+func guest(text string) int {
 	verb, arg, _ := strings.Cut(text, " ")
 	switch verb {
 	case "look":
@@ -131,7 +132,7 @@ func helper(text string) int {
 func ourselves(verb string) Process {
 	exe, _ := os.Executable()
 	return Process{
-		Command: []string{exe}, Env: []string{helperKey + "=" + verb, "GORACE=atexit_sleep_ms=10"},
+		Command: []string{exe}, Env: []string{guestKey + "=" + verb, "GORACE=atexit_sleep_ms=10"},
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }
