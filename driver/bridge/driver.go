@@ -138,8 +138,10 @@ func checkPublish(nw cnm.Network, s settings, specs []cnm.PortSpec) error {
 
 // CreateNetwork makes the network's hub, its rules first.
 func (d *Driver) CreateNetwork(ctx context.Context, nw cnm.Network) error {
-	_, err := d.ensureNetwork(ctx, nw)
-	return err
+	if _, err := d.ensureNetwork(ctx, nw); err != nil {
+		return err
+	}
+	return d.host.open(ctx, d.hubs())
 }
 
 // DeleteNetwork removes the network's bridges, then its rules.

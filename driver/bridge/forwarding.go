@@ -80,6 +80,13 @@ func (h *hostForwarding) open(ctx context.Context, hubs map[string]cnm.FamilySet
 	return h.settle(ctx, want)
 }
 
+// declare states the rules of what an earlier run of this boot opened.
+func (h *hostForwarding) declare(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(h.opened))})
+}
+
 // settle closes what is no longer wanted and tells the firewall.
 func (h *hostForwarding) settle(ctx context.Context, want map[string]bool) error {
 	var errs []error

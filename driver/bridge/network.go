@@ -24,7 +24,8 @@ type network struct {
 	placed map[cnm.EndpointID]*shard
 }
 
-// ensureNetwork makes the network in the kernel as planned, or repairs it, and returns what differed.
+// ensureNetwork makes the network in the kernel as planned, or repairs it, and returns what differed. The host's forwarding is
+// left to the caller: after a start it must not be touched before all networks are known.
 func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift, error) {
 	p, err := planNetwork(nw)
 	if err != nil {
@@ -50,7 +51,7 @@ func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift
 	}
 	n.shards[0].made(hub.Index, 0)
 	d.mu.Unlock()
-	return drifts, d.host.open(ctx, d.hubs())
+	return drifts, nil
 }
 
 // hubs are the names of all hubs.

@@ -18,6 +18,9 @@ import (
 
 // Declare states the rules of all networks, trunks and endpoints, and takes the published ports again.
 func (d *Driver) Declare(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error) {
+	if err := d.host.declare(ctx); err != nil {
+		return nil, err
+	}
 	plans := map[cnm.NetworkID]networkPlan{}
 	for _, nw := range w.Networks {
 		p, err := planNetwork(nw)
@@ -110,8 +113,7 @@ func (d *Driver) Reconcile(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, erro
 	}
 	if w.All {
 		got, err := d.removeForeign(ctx, w)
-		drifts, errs = append(drifts, got...), append(errs, err)
-		errs = append(errs, d.host.open(ctx, d.hubs()))
+		drifts, errs = append(drifts, got...), append(errs, err, d.host.open(ctx, d.hubs()))
 	}
 	return drifts, errors.Join(errs...)
 }
