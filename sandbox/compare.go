@@ -322,8 +322,7 @@ func apply(conn *link.Conn, repairs []repair) error {
 	// A repair may bring back, or take away, what another is about.
 	rest, _ := without(conn.Do(all), unix.EEXIST, unix.ESRCH, unix.ENOENT, unix.EADDRNOTAVAIL)
 	for _, e := range refusals(rest) {
-		var refused *link.Error
-		if errors.As(e, &refused) {
+		if refused, ok := errors.AsType[*link.Error](e); ok {
 			repairs[owner[refused.Position]].drift.What += "; " + refused.Error()
 		}
 	}

@@ -238,7 +238,7 @@ const roleVariable = "CNM_SANDBOX_TEST_ROLE"
 func TestHelper(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(roleVariable) == "wait" {
-		os.Stdout.WriteString("up\n")
+		fmt.Print("up\n")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 }

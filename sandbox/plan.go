@@ -25,7 +25,7 @@ const (
 )
 
 // TableOf is the routing table of the endpoint whose interface has this index.
-func TableOf(index int) uint32 { return tableBit | uint32(index) } //nolint:gosec // an index is a positive int32
+func TableOf(index int) uint32 { return tableBit | uint32(index) } // an index is a positive int32
 
 // kernelProtocol is RTPROT_KERNEL: the kernel made the route with an address.
 const kernelProtocol uint8 = 2

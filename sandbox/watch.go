@@ -38,6 +38,7 @@ type watch struct {
 	ids      map[int][]netns.Cookie
 	followed map[netns.Cookie]*followed
 	byPath   map[string]netns.Cookie
+	chosen   int // ids given so far
 }
 
 // followed is one namespace.
@@ -177,9 +178,18 @@ func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie, fd int) {
 	}
 }
 
-// lockedID gives the namespace an id in the host's; mu is held.
+// lockedID gives the namespace an id in the host's; mu is held. A number of our choice needs no question which one it
+// became; one that is taken, or a namespace that has an id already, does.
 func (w *watch) lockedID(fd int) (int, error) {
+	const first = 1 << 16 // far from what the kernel chooses by itself
+	w.chosen++
+	id := first + w.chosen
 	b := &link.Batch{}
+	b.AssignNamespaceID(fd, id)
+	if err, taken := without(w.conn.Do(b), fs.ErrExist); err != nil || !taken {
+		return id, err
+	}
+	b.Reset()
 	b.AssignNamespaceID(fd, link.AnyNamespaceID)
 	if err, _ := without(w.conn.Do(b), fs.ErrExist); err != nil {
 		return 0, err

@@ -93,6 +93,18 @@ func (d *Driver) retake(np networkPlan, at cnm.Attachment) []cnm.Drift {
 	return drifts
 }
 
+// retakeAll takes the ports again that could not be had at the start. Those that are held are left as they are.
+func (d *Driver) retakeAll(w cnm.Wanted) []cnm.Drift {
+	var drifts []cnm.Drift
+	for _, at := range w.Attachments {
+		if n, err := d.known(at.Network); err == nil {
+			np, _ := d.planOf(n)
+			drifts = append(drifts, d.retake(np, at)...)
+		}
+	}
+	return drifts
+}
+
 // Reconcile compares networks and attachments with the kernel and repairs them.
 func (d *Driver) Reconcile(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error) {
 	if err := d.reaper.find(ctx); err != nil {
@@ -112,6 +124,7 @@ func (d *Driver) Reconcile(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, erro
 		}
 	}
 	if w.All {
+		drifts = append(drifts, d.retakeAll(w)...)
 		got, err := d.removeForeign(ctx, w)
 		drifts, errs = append(drifts, got...), append(errs, err, d.host.open(ctx, d.hubs()))
 	}
