@@ -96,6 +96,7 @@ func compose(ctx context.Context, run string) (*controller.Controller, func(), e
 		Store: store, Stack: stack, Names: dns.New(dns.Config{RunDir: run}), Together: fw.Together,
 	}, records)
 	return ctl, func() {
+		_ = stack.Close()
 		_ = br.Close()
 		holder.Close()
 		_ = fw.Close()

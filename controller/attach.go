@@ -70,7 +70,7 @@ func (c *Controller) planAttach(ctx context.Context, spec cnm.AttachSpec) (cnm.A
 // checkPair refuses a second endpoint on one network, and keeps the host's own stack and other stacks apart.
 func (c *Controller) checkPair(ctx context.Context, d cnm.Driver, nw cnm.Network, sb cnm.Sandbox) error {
 	if other, ok := c.table.joined(sb.ID, nw.ID); ok {
-		return cnm.FieldErrorf(cnm.Exists, "network", "sandbox %q is on network %q already, by endpoint %s", sb.Name, nw.Name, other.Endpoint.Name)
+		return cnm.FieldErrorf(cnm.Exists, "network", "sandbox %q is on network %q already, by endpoint %s; detach it first", sb.Name, nw.Name, other.Endpoint.Name)
 	}
 	hostStack := describe(ctx, d).HostStack
 	if hostStack && !sb.Host {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	cnm "github.com/libnetwork/cnm"
@@ -114,7 +115,7 @@ func (c *Controller) driver(nw cnm.Network) (cnm.Driver, error) {
 func (c *Controller) allocator(name string) (cnm.Allocator, error) {
 	a, ok := c.allocators[name]
 	if !ok {
-		return nil, cnm.FieldErrorf(cnm.NotFound, "ipam-driver", "no address manager %q", name)
+		return nil, cnm.FieldErrorf(cnm.NotFound, "ipam-driver", "no address manager %q; there are %s", name, strings.Join(sortedKeys(c.allocators), ", "))
 	}
 	return a, nil
 }

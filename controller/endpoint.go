@@ -112,7 +112,7 @@ func (c *Controller) checkMAC(nw cnm.Network, mac cnm.MAC) error {
 	}
 	for _, other := range c.table.endpointsOf(nw.ID) {
 		if other.MAC == mac {
-			return cnm.FieldErrorf(cnm.Exists, "mac", "mac %s is that of endpoint %s/%s", mac, nw.Name, other.Name)
+			return cnm.FieldErrorf(cnm.Exists, "mac", "mac %s is that of endpoint %s/%s; choose another one, or leave it out", mac, nw.Name, other.Name)
 		}
 	}
 	return nil

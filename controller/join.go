@@ -79,7 +79,7 @@ func (c *Controller) planJoin(at cnm.Attachment, spec cnm.JoinSpec) (cnm.Join, e
 	} else if err := checkInterface(j.Interface); err != nil {
 		return j, err
 	} else if nw := used[j.Interface]; nw != "" {
-		return j, cnm.FieldErrorf(cnm.Exists, "interface", "interface %q of sandbox %q is on network %q", j.Interface, at.Sandbox.Name, nw)
+		return j, cnm.FieldErrorf(cnm.Exists, "interface", "interface %q of sandbox %q is on network %q; choose another with --interface", j.Interface, at.Sandbox.Name, nw)
 	}
 	at.Join = j
 	j.Default = defaults(append(others, at))[at.Endpoint.ID]

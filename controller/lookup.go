@@ -4,6 +4,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -54,7 +55,10 @@ func (c *Controller) LookupEndpoint(networkRef, ref string) (cnm.Endpoint, error
 	for _, id := range names {
 		of[id] = t.endpoints[id]
 	}
-	id, err := find("endpoint of network "+nw.Name, ref, of, names, func(ep cnm.Endpoint) string { return ep.Name })
+	id, err := find("endpoint", ref, of, names, func(ep cnm.Endpoint) string { return nw.Name + "/" + ep.Name })
+	if errors.Is(err, cnm.NotFound) {
+		return cnm.Endpoint{}, cnm.FieldErrorf(cnm.NotFound, "endpoint", "no endpoint %q on network %q", ref, nw.Name)
+	}
 	if err != nil {
 		return cnm.Endpoint{}, err
 	}
@@ -70,6 +74,9 @@ func (c *Controller) LookupEndpointID(ref string) (cnm.Endpoint, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	id, err := find("endpoint", ref, t.endpoints, nil, func(ep cnm.Endpoint) string { return t.networks[ep.Network].Name + "/" + ep.Name })
+	if errors.Is(err, cnm.NotFound) {
+		return cnm.Endpoint{}, cnm.FieldErrorf(cnm.NotFound, "endpoint", "no endpoint %q; write it as NETWORK/NAME, or as an ID", ref)
+	}
 	if err != nil {
 		return cnm.Endpoint{}, err
 	}

@@ -39,7 +39,8 @@ func (c *Controller) CreateNetwork(ctx context.Context, spec cnm.NetworkSpec) (n
 	if err := c.begin(ctx, &u, cnm.Records{Networks: []cnm.Network{nw}}); err != nil {
 		return cnm.Network{}, err
 	}
-	u.Push("delete the network", func(ctx context.Context) error { return d.DeleteNetwork(ctx, nw) })
+	claimed := nw // nw itself is the result, and empty by the time of an undo
+	u.Push("delete the network", func(ctx context.Context) error { return d.DeleteNetwork(ctx, claimed) })
 	if err := d.CreateNetwork(ctx, nw); err != nil {
 		return cnm.Network{}, err
 	}

@@ -3,10 +3,12 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/internal/undo"
@@ -54,6 +56,9 @@ func (c *Controller) Publish(ctx context.Context, id cnm.EndpointID, add, remove
 	if err := checkPublish(ctx, d, at.Network, at.Endpoint.Publish); err != nil {
 		return before, err
 	}
+	if err := decode(d, at.Network, &at.Endpoint); err != nil {
+		return before, err
+	}
 	var u undo.Stack
 	defer u.Rollback(ctx, &err)
 	if at, err = c.republishJoined(ctx, &u, d, before, at); err != nil {
@@ -99,7 +104,7 @@ func republish(at cnm.Attachment, add, remove []cnm.PortSpec) ([]cnm.PortSpec, e
 		n := len(list)
 		list = slices.DeleteFunc(list, func(w cnm.PortSpec) bool { return names(r, w, at.Join.Result.Ports) })
 		if len(list) == n {
-			return nil, cnm.FieldErrorf(cnm.NotFound, "publish", "endpoint %s/%s does not publish %s", at.Network.Name, at.Endpoint.Name, r)
+			return nil, cnm.FieldErrorf(cnm.NotFound, "publish", "endpoint %s/%s does not publish %s; it publishes %s", at.Network.Name, at.Endpoint.Name, r, listPorts(list))
 		}
 	}
 	for _, a := range add {
@@ -109,6 +114,14 @@ func republish(at cnm.Attachment, add, remove []cnm.PortSpec) ([]cnm.PortSpec, e
 		list = append(list, a)
 	}
 	return list, nil
+}
+
+func listPorts(specs []cnm.PortSpec) string {
+	texts := make([]string, len(specs))
+	for i, s := range specs {
+		texts[i] = s.String()
+	}
+	return cmp.Or(strings.Join(texts, ", "), "nothing")
 }
 
 // names tells whether what a caller wrote means the published port w: what it leaves open fits anything, and a host port

@@ -137,15 +137,23 @@ func (c *Controller) finish(ctx context.Context) {
 		}
 	}
 	for _, sb := range r.Sandboxes {
-		if !sb.State.Settled() {
+		if !sb.State.Settled() && c.abandoned(ctx, sandboxKey(sb.ID), func() bool { now, ok := c.table.sandbox(sb.ID); return ok && !now.State.Settled() }) {
 			note("sandbox", sb.Name, c.DeleteSandbox(ctx, sb.ID))
 		}
 	}
 	for _, nw := range r.Networks {
-		if !nw.State.Settled() {
+		if !nw.State.Settled() && c.abandoned(ctx, networkKey(nw.ID), func() bool { now, ok := c.table.network(nw.ID); return ok && !now.State.Settled() }) {
 			note("network", nw.Name, c.DeleteNetwork(ctx, nw.ID, true))
 		}
 	}
+}
+
+// abandoned tells whether an object is in the middle of a change that nobody makes any more: it still is when nobody else
+// has its claim. One that another call was making when the records were read is not.
+func (c *Controller) abandoned(ctx context.Context, k key, transitional func() bool) bool {
+	h := c.newClaimed()
+	defer h.release()
+	return h.own(ctx, k) == nil && transitional()
 }
 
 // finishEndpoint brings one endpoint out of a transitional state.

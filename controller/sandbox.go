@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"strings"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/internal/undo"
@@ -63,7 +64,7 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "netns", "a sandbox is adopted by a path, by a pid or as the host's; give one of them")
 	}
 	if spec.PID < 0 {
-		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is no process", spec.PID)
+		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is no process; give that of a running one", spec.PID)
 	}
 	if spec.Hostname != "" {
 		if err := cnm.CheckName("hostname", spec.Hostname); err != nil {
@@ -75,6 +76,11 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 			return cnm.Sandbox{}, err
 		}
 	}
+	for _, d := range spec.DNSSearch {
+		if err := checkDomain(d); err != nil {
+			return cnm.Sandbox{}, err
+		}
+	}
 	return cnm.Sandbox{
 		ID: cnm.NewSandboxID(), Name: spec.Name, Namespace: cnm.Namespace{Path: spec.Path}, PID: spec.PID,
 		Owned: ways == 0, Host: spec.Host,
@@ -83,12 +89,25 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 	}, nil
 }
 
+// checkDomain refuses what cannot stand in a search list. "." is the root, and means no domain at all.
+func checkDomain(d string) error {
+	const most = 253 // octets of a name in text (RFC 1035, 2.3.4)
+	bad := len(d) > most
+	for label := range strings.SplitSeq(strings.TrimSuffix(d, "."), ".") {
+		bad = bad || cnm.CheckName("dns-search", strings.TrimPrefix(label, "_")) != nil
+	}
+	if bad && d != "." {
+		return cnm.FieldErrorf(cnm.Invalid, "dns-search", "dns-search %.80q is no domain; write it as example.com", d)
+	}
+	return nil
+}
+
 // adoptable refuses a namespace that is another sandbox already.
 func (t *table) adoptable(sb cnm.Sandbox) error {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && id != sb.ID {
-		return cnm.FieldErrorf(cnm.Exists, "netns", "namespace %s is sandbox %q already", sb.Namespace.Path, t.sandboxes[id].Name)
+		return cnm.FieldErrorf(cnm.Exists, "netns", "namespace %s is sandbox %q already; use that one, or remove it first", sb.Namespace.Path, t.sandboxes[id].Name)
 	}
 	return nil
 }

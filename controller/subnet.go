@@ -30,9 +30,17 @@ func (c *Controller) planFamilies(nw *cnm.Network, d cnm.Description) error {
 	}
 	on := cnm.FamilySet{IPv4: nw.IPv4, IPv6: nw.IPv6}
 	has := cnm.FamilySet{}
-	for _, s := range nw.Subnets {
-		if !s.Prefix.IsValid() || s.Prefix.Bits() == 0 {
+	for i, s := range nw.Subnets {
+		if !s.Prefix.IsValid() {
 			return cnm.FieldErrorf(cnm.Invalid, "subnet", "a subnet has no prefix; write it as 10.1.0.0/24 or fd00:1::/64")
+		}
+		if s.Prefix.Bits() == 0 {
+			return cnm.FieldErrorf(cnm.Invalid, "subnet", "subnet %s is the whole address space; choose a longer prefix, as 10.1.0.0/24 or fd00:1::/64", s.Prefix)
+		}
+		for _, other := range nw.Subnets[:i] {
+			if other.Prefix.Overlaps(s.Prefix) {
+				return cnm.FieldErrorf(cnm.Invalid, "subnet", "subnet %s overlaps subnet %s of the same network; leave one of them out", s.Prefix, other.Prefix)
+			}
 		}
 		f := cnm.FamilyOf(s.Prefix.Addr())
 		if !on.Has(f) {
@@ -92,7 +100,7 @@ func (c *Controller) allocateSubnets(ctx context.Context, u *undo.Stack, nw cnm.
 			Overlap: nw.Options["allow-overlap"] == "true",
 		})
 		if err != nil {
-			return nil, err
+			return nil, c.nameOverlap(ctx, s.Prefix, err)
 		}
 		u.Push("delete the pool", func(ctx context.Context) error { return a.DeletePool(ctx, p.ID) })
 		s.Pool, s.Prefix, s.Range = p.ID, p.Prefix, p.Range
@@ -101,6 +109,21 @@ func (c *Controller) allocateSubnets(ctx context.Context, u *undo.Stack, nw cnm.
 		}
 	}
 	return done, nil
+}
+
+// nameOverlap names the network whose subnet is in the way: an allocator knows its identifier only.
+func (c *Controller) nameOverlap(ctx context.Context, p netip.Prefix, err error) error {
+	if !errors.Is(err, cnm.Exists) {
+		return err
+	}
+	for _, nw := range c.Records(ctx).Networks {
+		for _, s := range nw.Subnets {
+			if s.Prefix.Overlaps(p) {
+				return cnm.FieldErrorf(cnm.Exists, "subnet", "subnet %s overlaps subnet %s of network %q; choose another subnet or --opt allow-overlap=true", p, s.Prefix, nw.Name)
+			}
+		}
+	}
+	return err
 }
 
 // takeFixed takes a subnet's gateway and reserved addresses.
@@ -152,7 +175,7 @@ func (c *Controller) allocateAddresses(ctx context.Context, u *undo.Stack, nw cn
 	take := func(s cnm.Subnet, want netip.Addr) error {
 		l, err := a.Allocate(ctx, cnm.AddressRequest{Pool: s.Pool, Address: want, Owner: ep.ID, MAC: ep.MAC})
 		if err != nil {
-			return err
+			return c.nameTaker(nw, s, want, err)
 		}
 		u.Push("release the address", func(ctx context.Context) error { return a.Release(ctx, s.Pool, l.Address.Addr()) })
 		if l.Address.IsValid() {
@@ -178,6 +201,21 @@ func (c *Controller) allocateAddresses(ctx context.Context, u *undo.Stack, nw cn
 		}
 	}
 	return got, nil
+}
+
+// nameTaker names who has an address, or the network that has none left: an allocator knows their identifiers only.
+func (c *Controller) nameTaker(nw cnm.Network, s cnm.Subnet, want netip.Addr, err error) error {
+	switch {
+	case errors.Is(err, cnm.Exhausted):
+		return cnm.FieldErrorf(cnm.Exhausted, "ip", "subnet %s of network %q has no free address; delete endpoints, or use a network with more addresses", s.Prefix, nw.Name)
+	case errors.Is(err, cnm.Exists):
+		for _, ep := range c.table.endpointsOf(nw.ID) {
+			if ep.Address(cnm.FamilyOf(want)) == want {
+				return cnm.FieldErrorf(cnm.Exists, "ip", "ip %s is that of endpoint %s/%s; choose another one", want, nw.Name, ep.Name)
+			}
+		}
+	}
+	return err
 }
 
 // takeFirst takes an automatic address from the first subnet of a family that has one left.

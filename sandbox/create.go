@@ -32,7 +32,7 @@ func (s *Stack) Create(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, erro
 	case sb.Owned:
 		return s.make(ctx, sb)
 	default:
-		return s.adopt(sb)
+		return s.adopt(sb) //nolint:contextcheck // what follows it outlives the call
 	}
 }
 
@@ -43,7 +43,7 @@ func (s *Stack) make(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error)
 	}
 	pin := s.pin(sb)
 	undo := s.claim(pin)
-	cookie, err := netns.Make(pin, func() error { return s.furnish(sb) })
+	cookie, err := netns.Make(pin, func() error { return s.furnish(sb) }) //nolint:contextcheck // what follows it outlives the call
 	if errors.Is(err, fs.ErrExist) {
 		undo()
 		return s.again(ctx, sb, err)
@@ -109,7 +109,7 @@ func (s *Stack) furnish(sb cnm.Sandbox) error {
 	}
 	defer ns.Close()
 	sb.Namespace = cnm.Namespace{Path: s.pin(sb), Cookie: uint64(cookie)}
-	s.remember(sb, cookie, ns.Fd())
+	s.remember(sb, cookie)
 	return nil
 }
 
@@ -138,7 +138,8 @@ func (s *Stack) adopt(sb cnm.Sandbox) (cnm.Namespace, error) {
 		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, field, "%s is the host's own stack: ask for it by its name, as netns host", path)
 	}
 	sb.Namespace = cnm.Namespace{Path: path, Cookie: uint64(cookie)}
-	s.remember(sb, cookie, ns.Fd())
+	s.remember(sb, cookie)
+	s.announce(sb, cookie, ns.Fd(), "") // one of ours waits for its first endpoint
 	return sb.Namespace, nil
 }
 

@@ -73,9 +73,9 @@ func refusals(err error) []error {
 	return []error{err}
 }
 
-// without drops the refusals that are one of the given answers, and tells whether
-// there were any.
-func without(err error, answers ...error) (rest error, dropped bool) {
+// without drops the refusals that are one of the given answers, tells whether
+// there were any, and gives the rest.
+func without(err error, answers ...error) (dropped bool, rest error) {
 	var left []error
 	for _, e := range refusals(err) {
 		drop := false
@@ -88,5 +88,5 @@ func without(err error, answers ...error) (rest error, dropped bool) {
 		}
 		left = append(left, e)
 	}
-	return errors.Join(left...), dropped
+	return dropped, errors.Join(left...)
 }

@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -35,7 +36,7 @@ func newStage(tb testing.TB) *stage {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := s.Release(tb.Context()); err != nil {
+		if err := errors.Join(s.Release(tb.Context()), s.Close()); err != nil {
 			tb.Error(err)
 		}
 	})

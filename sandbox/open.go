@@ -68,7 +68,7 @@ func (s *Stack) open(ctx context.Context, sb cnm.Sandbox) (*Namespace, error) {
 	if err != nil {
 		return nil, sandboxError(sb, err, "open the namespace of sandbox %s", sb.Name)
 	}
-	s.remember(sb, cookie, n.FD())
+	s.remember(sb, cookie) //nolint:contextcheck // what follows it outlives the call
 	return n, nil
 }
 

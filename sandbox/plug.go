@@ -44,13 +44,14 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 			err = n.conn.Do(b)
 		}
 	}
-	rest, again := without(err, unix.EEXIST)
+	again, rest := without(err, unix.EEXIST)
 	if rest == nil && again {
 		rest = settle(ctx, n, at, p)
 	}
 	if rest != nil {
 		return endpointError(at, rest, "plug endpoint %s into sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
 	}
+	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
 	return nil
 }
 
@@ -75,7 +76,7 @@ func (s *Stack) Unplug(_ context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 		// Such a record cannot have been plugged.
 		return nil //nolint:nilerr // see above
 	}
-	rest, _ := without(n.conn.Do(p.removal()),
+	_, rest := without(n.conn.Do(p.removal()),
 		unix.ENODEV, unix.ENOENT, unix.ESRCH, unix.EADDRNOTAVAIL, unix.EAFNOSUPPORT, unix.EOPNOTSUPP)
 	if rest != nil {
 		return endpointError(at, rest, "unplug endpoint %s from sandbox %s", at.Endpoint.Name, at.Sandbox.Name)

@@ -28,12 +28,13 @@ type Config struct {
 
 // Stack realises [cnm.Stack] and [cnm.Watcher] with network namespaces. The host's
 // own stack is the namespace that the process had when New was called. It is
-// safe for concurrent use, and holds no descriptor between calls but those of Watch.
+// safe for concurrent use, and holds no descriptor of a sandbox between calls.
 type Stack struct {
 	cfg    Config
 	pinDir string
 	host   netns.Cookie
-	groups string // see pingGroups
+	groups string     // see pingGroups
+	conn   *link.Conn // in the host's stack
 
 	mu sync.Mutex // guards the fields below; never held across the kernel
 	// made are the pins made by this process and not yet deleted: their records may
@@ -50,7 +51,7 @@ var (
 )
 
 // New prepares RunDir/netns, see [netns.PrepareDir], and finds out which namespace
-// is the host's.
+// is the host's. Close ends it.
 func New(cfg Config) (*Stack, error) {
 	if !filepath.IsAbs(cfg.RunDir) || cfg.LinkDir != "" && !filepath.IsAbs(cfg.LinkDir) {
 		return nil, cnm.Errorf(cnm.Invalid, "run directory %q and link directory %q: give absolute paths", cfg.RunDir, cfg.LinkDir)
@@ -80,8 +81,14 @@ func New(cfg Config) (*Stack, error) {
 	if s.host, err = host.Cookie(); err != nil {
 		return nil, cnm.Errorf(kindOf(err), "look at the host's own stack: %w", err)
 	}
+	if s.conn, err = link.Dial(link.Here); err != nil {
+		return nil, cnm.Errorf(kindOf(err), "open a netlink socket: %w", err)
+	}
 	return s, nil
 }
+
+// Close gives the stack's socket up. It changes nothing in the kernel.
+func (s *Stack) Close() error { return s.conn.Close() }
 
 // Release takes back what New prepared, once no pin is left; the directory stays.
 // It is for whoever removes all traces, not for the end of a program.
@@ -115,8 +122,7 @@ func (s *Stack) linkName(sb cnm.Sandbox) string {
 }
 
 // remember notes a sandbox for the watch, and has a watch that runs follow it.
-// fd is open on its namespace during the call.
-func (s *Stack) remember(sb cnm.Sandbox, cookie netns.Cookie, fd int) {
+func (s *Stack) remember(sb cnm.Sandbox, cookie netns.Cookie) {
 	if cookie == s.host {
 		return
 	}
@@ -125,7 +131,7 @@ func (s *Stack) remember(sb cnm.Sandbox, cookie netns.Cookie, fd int) {
 	w := s.watch
 	s.mu.Unlock()
 	if w != nil {
-		w.follow(sb, cookie, fd)
+		w.follow(sb, cookie)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
@@ -26,7 +28,6 @@ const coalesce = 50 * time.Millisecond
 type watch struct {
 	stack *Stack
 	ctx   context.Context //nolint:containedctx // the watch's own life, which follow must not outlast
-	conn  *link.Conn      // in the host's namespace
 	paths *netns.PathWatch
 	ended chan netns.Cookie // a process that a sandbox was adopted from has ended
 
@@ -43,6 +44,7 @@ type watch struct {
 
 // followed is one namespace.
 type followed struct {
+	id   int                // in the host's namespace; 0 until it has one
 	path string             // watched; "" if none
 	stop context.CancelFunc // ends the watch of its process
 	up   map[int]struct{}   // links that were seen up: one that is born is down too
@@ -60,7 +62,6 @@ func (s *Stack) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 	if err != nil {
 		return err
 	}
-	defer w.conn.Close()
 	defer s.stopWatch(w)
 	if err := w.followKnown(hint); err != nil && ctx.Err() == nil {
 		return err
@@ -72,15 +73,9 @@ func (s *Stack) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 func (s *Stack) startWatch(ctx context.Context) (*watch, *link.Watcher, error) {
 	w := &watch{stack: s, ctx: ctx, ended: make(chan netns.Cookie)}
 	fail := func(err error) (*watch, *link.Watcher, error) {
-		if w.conn != nil {
-			err = errors.Join(err, w.conn.Close())
-		}
 		return nil, nil, cnm.Errorf(kindOf(err), "watch sandboxes: %w", err)
 	}
 	var err error
-	if w.conn, err = link.Dial(link.Here); err != nil {
-		return fail(err)
-	}
 	if w.paths, err = netns.WatchPaths(ctx); err != nil {
 		return fail(err)
 	}
@@ -135,6 +130,7 @@ func (w *watch) followKnown(hint func(cnm.Hint)) error {
 		n, err := w.stack.open(w.ctx, sb)
 		switch {
 		case err == nil:
+			w.stack.announce(sb, cookie, n.FD(), "")
 			err = n.Close()
 		case errors.Is(err, cnm.NotFound):
 			w.stack.forget(cookie)
@@ -148,25 +144,18 @@ func (w *watch) followKnown(hint func(cnm.Hint)) error {
 	return w.ctx.Err()
 }
 
-// follow begins to follow a namespace, fd being open on it during the call. What
-// cannot be followed is logged: the sandbox works, its drift is repaired later.
-func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie, fd int) {
+// follow begins to follow a namespace by its path or process. Changes inside are heard of once it has an id, see
+// [Stack.announce]. What cannot be followed is logged: the sandbox works, its drift is repaired later.
+func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.followed[cookie] != nil || w.ctx.Err() != nil {
 		return
 	}
-	id, err := w.lockedID(fd)
-	if err != nil {
-		w.stack.cfg.Log.Warn("sandbox is not watched", "sandbox", sb.Name, "error", err)
-		return
-	}
 	ctx, stop := context.WithCancel(w.ctx)
 	f := &followed{stop: stop, up: make(map[int]struct{})}
-	if all := w.ids[id]; len(all) == 0 || all[len(all)-1] != cookie {
-		w.ids[id] = append(all, cookie)
-	}
 	w.followed[cookie] = f
+	var err error
 	if sb.PID != 0 {
 		err = w.followProcess(ctx, sb.PID, cookie)
 	} else if err = w.paths.Add(sb.Namespace.Path); err == nil {
@@ -178,23 +167,77 @@ func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie, fd int) {
 	}
 }
 
-// lockedID gives the namespace an id in the host's; mu is held. A number of our choice needs no question which one it
-// became; one that is taken, or a namespace that has an id already, does.
-func (w *watch) lockedID(fd int) (int, error) {
-	const first = 1 << 16 // far from what the kernel chooses by itself
-	w.chosen++
-	id := first + w.chosen
-	b := &link.Batch{}
-	b.AssignNamespaceID(fd, id)
-	if err, taken := without(w.conn.Do(b), fs.ErrExist); err != nil || !taken {
-		return id, err
+// firstID is where the ids begin that we choose, far from those that the kernel chooses by itself.
+const firstID = 1 << 16
+
+// choose is an id for a namespace that is followed and has none yet. A number of our choice needs no question which one
+// it became.
+func (w *watch) choose(cookie netns.Cookie) (id int, wanted bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f := w.followed[cookie]; f == nil || f.id != 0 {
+		return 0, false
 	}
-	b.Reset()
+	w.chosen++
+	return firstID + w.chosen, true
+}
+
+// identified notes which id a namespace has.
+func (w *watch) identified(cookie netns.Cookie, id int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.followed[cookie]
+	if f == nil {
+		return
+	}
+	f.id = id
+	if all := w.ids[id]; len(all) == 0 || all[len(all)-1] != cookie {
+		w.ids[id] = append(all, cookie)
+	}
+}
+
+// announce tells the host's stack of a namespace and of an endpoint's link, in one message: the namespace gets an id, by
+// which the changes inside are heard of, and the carrier of the host side is brought up to date, so that packets flow when it
+// returns. Neither is needed for the records to be true, so that what is refused is logged.
+func (s *Stack) announce(sb cnm.Sandbox, cookie netns.Cookie, fd int, hostLink string) {
+	s.mu.Lock()
+	w := s.watch
+	s.mu.Unlock()
+	b := &link.Batch{}
+	id, wanted := 0, false
+	if w != nil {
+		if id, wanted = w.choose(cookie); wanted {
+			b.AssignNamespaceID(fd, id)
+		}
+	}
+	if hostLink != "" {
+		b.SyncLink(link.Named(hostLink))
+	}
+	if b.Len() == 0 {
+		return
+	}
+	taken, rest := without(s.conn.Do(b), fs.ErrExist)
+	_, rest = without(rest, unix.ENODEV) // the link is not in the host's stack any more
+	if rest == nil && taken {
+		id, rest = s.askID(fd)
+	}
+	if rest != nil {
+		s.cfg.Log.Warn("sandbox is not watched", "sandbox", sb.Name, "error", rest)
+		return
+	}
+	if wanted {
+		w.identified(cookie, id)
+	}
+}
+
+// askID is the id of a namespace that has one already, or the one the kernel gives it.
+func (s *Stack) askID(fd int) (int, error) {
+	b := &link.Batch{}
 	b.AssignNamespaceID(fd, link.AnyNamespaceID)
-	if err, _ := without(w.conn.Do(b), fs.ErrExist); err != nil {
+	if _, err := without(s.conn.Do(b), fs.ErrExist); err != nil {
 		return 0, err
 	}
-	id, ok, err := w.conn.NamespaceID(fd)
+	id, ok, err := s.conn.NamespaceID(fd)
 	if err == nil && !ok {
 		err = errors.New("the namespace has no id")
 	}

@@ -126,6 +126,7 @@ func (d *Daemon) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.closing(stack.Close)
 	d.closing(func() error {
 		// The last sandbox takes the mount for their pins with it; before that it is busy, and stays.
 		if err := stack.Release(context.WithoutCancel(ctx)); !errors.Is(err, unix.EBUSY) {
@@ -147,9 +148,17 @@ func (d *Daemon) compose(ctx context.Context) error {
 }
 
 func makeDirs(cfg Config) error {
-	for dir, mode := range map[string]fs.FileMode{cfg.StateDir: 0o700, cfg.RunDir: 0o755} {
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return cnm.Errorf(cnm.Unavailable, "%w; name another directory with --state or --run", err)
+	for _, d := range []struct {
+		flag, path string
+		mode       fs.FileMode
+	}{{"state", cfg.StateDir, 0o700}, {"run", cfg.RunDir, 0o755}} {
+		err := os.MkdirAll(d.path, d.mode)
+		kind := cnm.Invalid
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+			kind = cnm.NotPermitted
+		}
+		if err != nil {
+			return cnm.FieldErrorf(kind, d.flag, "%s directory: %w; name another one with --%s", d.flag, err, d.flag)
 		}
 	}
 	return nil

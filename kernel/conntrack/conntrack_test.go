@@ -37,13 +37,13 @@ const (
 // flow is an entry as the first packet from a to b makes it, translated so that
 // it reaches c.
 func flow(proto uint8, a, b, c string) Entry {
-	from, to, real := netip.MustParseAddrPort(a), netip.MustParseAddrPort(b), netip.MustParseAddrPort(c)
+	from, to, dest := netip.MustParseAddrPort(a), netip.MustParseAddrPort(b), netip.MustParseAddrPort(c)
 	e := Entry{
 		Orig:   Tuple{Proto: proto, Src: from, Dst: to},
-		Reply:  Tuple{Proto: proto, Src: real, Dst: from},
+		Reply:  Tuple{Proto: proto, Src: dest, Dst: from},
 		Status: Confirmed | SeenReply,
 	}
-	if to != real {
+	if to != dest {
 		e.Status |= DstNAT
 	}
 	return e

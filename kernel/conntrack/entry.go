@@ -11,7 +11,7 @@ const (
 )
 
 // Tuple is one direction of a flow, as its packets look.
-type Tuple struct {
+type Tuple struct { //nolint:recvcheck // a value; only its parser fills one in
 	Proto    uint8          // IANA number
 	Src, Dst netip.AddrPort // port 0 where the protocol has none
 	ICMP     ICMP           // of protocols 1 and 58

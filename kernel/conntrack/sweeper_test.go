@@ -97,7 +97,7 @@ func TestSweepGathers(t *testing.T) {
 		f.end <- nil
 		synctest.Wait()
 		if !s.Clear(m1) || !s.Clear(m2) || s.Clear(m3) {
-			t.Errorf("clear after the first pass: %v %v %v, want true true false", s.Clear(m1), s.Clear(m2), s.Clear(m3))
+			t.Errorf("clear after the first pass: %v %v %v, want the first two only", s.Clear(m1), s.Clear(m2), s.Clear(m3))
 		}
 		<-f.passes
 		f.end <- nil

@@ -12,7 +12,7 @@ import (
 
 // Message types of ctnetlink: the subsystem in the high byte.
 const (
-	typeNew      = unix.NFNL_SUBSYS_CTNETLINK<<8 | 0
+	typeNew      = unix.NFNL_SUBSYS_CTNETLINK << 8
 	typeGet      = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
 	typeDelete   = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
 	typeGetStats = unix.NFNL_SUBSYS_CTNETLINK<<8 | 5

@@ -3,6 +3,7 @@
 package kerneltest
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -86,7 +87,7 @@ func scenarios() map[string]func(t *testing.T) {
 		"panics":  func(*testing.T) { panic("as meant") },
 		"exits":   func(*testing.T) { os.Exit(0) },
 		"hangs":   func(*testing.T) { select {} },
-		"forges":  func(t *testing.T) { os.Stdout.WriteString("--- PASS: " + t.Name() + " (0.00s)\n"); t.FailNow() },
+		"forges":  func(t *testing.T) { fmt.Print("--- PASS: " + t.Name() + " (0.00s)\n"); t.FailNow() },
 		"nested":  func(t *testing.T) { t.Run("inner", func(t *testing.T) { Run(t, func(*testing.T) {}) }) },
 		"goexits": func(t *testing.T) { InNS(t, NewNS(t), func() { t.Fatal("inside of a namespace") }) },
 		"leaks a descriptor": func(t *testing.T) {
@@ -120,7 +121,10 @@ func TestScenario(t *testing.T) {
 	t.Parallel()
 	for name, fn := range scenarios() {
 		if os.Getenv(marker) != "" {
-			t.Run(name, func(t *testing.T) { Run(t, fn) })
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				Run(t, fn)
+			})
 		}
 	}
 }

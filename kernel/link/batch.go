@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +58,7 @@ func (b *Batch) Err() error {
 	var errs []error
 	for i, m := range b.msgs {
 		if err := m.check(); err != nil {
-			errs = append(errs, m.subject().refused(i, syscall.Errno(unix.EINVAL), err.Error()))
+			errs = append(errs, m.subject().refused(i, unix.EINVAL, err.Error()))
 		}
 	}
 	return errors.Join(errs...)

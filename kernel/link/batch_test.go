@@ -48,12 +48,12 @@ func everything() *link.Batch {
 	b.AddRule(link.Rule{Priority: 100, From: prefix("192.0.2.2/32"), Table: 1000, IIF: "eth0", OIF: "eth1", Protocol: 99})
 	b.AddRule(link.Rule{Family: link.IPv6, To: prefix("2001:db8:1::/64"), Mark: 0x10, Mask: 0xf0, Action: link.RuleProhibit})
 	b.DeleteRule(link.Rule{Family: link.IPv4, Priority: 100})
-	b.AddNeighbour(link.Neighbour{Link: 7, Addr: addr("192.0.2.1"), MAC: mac1, State: link.NoARP})
-	b.ReplaceNeighbour(link.Neighbour{Link: 7, Addr: addr("2001:db8::1"), MAC: mac1})
+	b.AddNeighbour(link.Neighbour{Link: 7, Addr: addr("192.0.2.1"), MAC: mac1(), State: link.NoARP})
+	b.ReplaceNeighbour(link.Neighbour{Link: 7, Addr: addr("2001:db8::1"), MAC: mac1()})
 	b.DeleteNeighbour(link.Neighbour{Link: 7, Addr: addr("2001:db8::9"), Proxy: true})
-	b.AddFDB(link.FDBEntry{Link: 7, MAC: mac1, Master: true})
-	b.ReplaceFDB(link.FDBEntry{Link: 7, MAC: mac1, State: link.Permanent, Self: true, VLAN: 12})
-	b.DeleteFDB(link.FDBEntry{Link: 7, MAC: mac1, Master: true})
+	b.AddFDB(link.FDBEntry{Link: 7, MAC: mac1(), Master: true})
+	b.ReplaceFDB(link.FDBEntry{Link: 7, MAC: mac1(), State: link.Permanent, Self: true, VLAN: 12})
+	b.DeleteFDB(link.FDBEntry{Link: 7, MAC: mac1(), Master: true})
 	b.AssignNamespaceID(5, 41)
 	b.AssignNamespaceID(5, link.AnyNamespaceID)
 	return &b
@@ -62,21 +62,21 @@ func everything() *link.Batch {
 // links appends one message of every kind that is about links.
 func links(b *link.Batch) {
 	b.CreateVeth(link.Veth{
-		Name: "cnvabc123", Index: 1002, Master: 1001, MAC: mac1, MTU: 1400, Group: 1 << 30,
-		Peer: link.Peer{Name: "eth0", Index: 1003, MAC: mac2, MTU: 1400, Group: 4294967295, Namespace: 5},
+		Name: "cnvabc123", Index: 1002, Master: 1001, MAC: mac1(), MTU: 1400, Group: 1 << 30,
+		Peer: link.Peer{Name: "eth0", Index: 1003, MAC: mac2(), MTU: 1400, Group: 4294967295, Namespace: 5},
 	})
 	b.CreateVeth(link.Veth{Name: "a", Peer: link.Peer{Name: "b"}})
-	b.CreateBridge(link.Bridge{Name: "br0", Index: 1001, MAC: mac1, MTU: 1500, Group: 9, Options: link.BridgeOptions{
+	b.CreateBridge(link.Bridge{Name: "br0", Index: 1001, MAC: mac1(), MTU: 1500, Group: 9, Options: link.BridgeOptions{
 		STP: link.Off, Ageing: 90 * time.Second, ForwardDelay: 40 * time.Millisecond, MulticastSnooping: link.Off,
 		MulticastRouter: link.MulticastRouterAlways, VLANFiltering: link.On,
 		NFCallIPTables: link.Off, NFCallIP6Tables: link.Off, NFCallARPTables: link.On,
 	}})
 	b.CreateMacvlan(link.Macvlan{
-		Name: "eth1", Index: 1004, Parent: 2, Mode: link.MacvlanSource, Sources: []link.MAC{mac1, mac2},
-		MAC: mac1, MTU: 1400, Group: 9, Namespace: 5,
+		Name: "eth1", Index: 1004, Parent: 2, Mode: link.MacvlanSource, Sources: []link.MAC{mac1(), mac2()},
+		MAC: mac1(), MTU: 1400, Group: 9, Namespace: 5,
 	})
 	b.SetLink(link.Change{
-		Link: link.Named("cnvabc123"), Up: link.On, Master: 1001, MTU: 1400, MAC: mac1, Group: 9, Alias: "to eth0",
+		Link: link.Named("cnvabc123"), Up: link.On, Master: 1001, MTU: 1400, MAC: mac1(), Group: 9, Alias: "to eth0",
 		AddrGenMode: link.AddrGenNone, IPv4: []link.Conf{{Key: link.ARPIgnore, Value: 1}, {Key: 32, Value: -1}},
 		Port: link.Port{Hairpin: link.On, Learning: link.Off, Isolated: link.On},
 	})

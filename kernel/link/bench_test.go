@@ -61,8 +61,8 @@ func (a attachment) inside(b *link.Batch) {
 	b.AddAddress(link.Address{Link: index, Prefix: a.addr6, NoDAD: true})
 	b.AddRoute(link.Route{Dst: prefix("0.0.0.0/0"), Gateway: a.gate4, Link: index})
 	b.AddRoute(link.Route{Dst: prefix("::/0"), Gateway: a.gate6, Link: index})
-	b.AddNeighbour(link.Neighbour{Link: index, Addr: a.gate4, MAC: mac1})
-	b.AddNeighbour(link.Neighbour{Link: index, Addr: a.gate6, MAC: mac1})
+	b.AddNeighbour(link.Neighbour{Link: index, Addr: a.gate4, MAC: mac1()})
+	b.AddNeighbour(link.Neighbour{Link: index, Addr: a.gate6, MAC: mac1()})
 }
 
 // stageBench measures one attachment to a fresh namespace at a time, beside at
@@ -72,7 +72,7 @@ func stageBench(b *testing.B, one func(host *link.Conn, a attachment) (sends uin
 		host := dial(b)
 		do(b, host, func(batch *link.Batch) {
 			batch.CreateBridge(link.Bridge{
-				Name: "br0", Index: benchBridge, MAC: mac1, Options: link.BridgeOptions{MulticastSnooping: link.Off},
+				Name: "br0", Index: benchBridge, MAC: mac1(), Options: link.BridgeOptions{MulticastSnooping: link.Off},
 			})
 			batch.SetLink(link.Change{Link: link.Named("br0"), Up: link.On})
 		})
@@ -188,10 +188,11 @@ func attachLibrary(b *testing.B, a attachment) {
 		for _, p := range []netip.Prefix{a.addr4, a.addr6} {
 			must(h.AddrAdd(eth, &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NODAD}))
 		}
+		mac := mac1()
 		for _, g := range []netip.Addr{a.gate4, a.gate6} {
 			must(h.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: g.AsSlice()}))
 			must(h.NeighAdd(&netlink.Neigh{
-				LinkIndex: eth.Attrs().Index, IP: g.AsSlice(), HardwareAddr: mac1[:], State: netlink.NUD_PERMANENT,
+				LinkIndex: eth.Attrs().Index, IP: g.AsSlice(), HardwareAddr: mac[:], State: netlink.NUD_PERMANENT,
 			}))
 		}
 		return nil

@@ -91,7 +91,7 @@ func (v createBridge) check() error {
 }
 
 func (v createBridge) encode(e *encoder) (uint16, uint16) {
-	e.ifinfo(unix.AF_UNSPEC, v.Index, 0, 0)
+	e.ifinfo(v.Index, 0, 0)
 	e.text(unix.IFLA_IFNAME, v.Name)
 	e.mac(unix.IFLA_ADDRESS, v.MAC)
 	e.index(unix.IFLA_MTU, v.MTU)

@@ -97,7 +97,7 @@ func (c setLink) encode(e *encoder) (uint16, uint16) {
 		change = unix.IFF_UP
 		flags = uint32(c.Up.bit()) * unix.IFF_UP
 	}
-	e.ifinfo(unix.AF_UNSPEC, c.Link.Index, flags, change)
+	e.ifinfo(c.Link.Index, flags, change)
 	e.text(unix.IFLA_IFNAME, c.Link.Name)
 	e.text(unix.IFLA_IFNAME, c.Rename)
 	e.index(unix.IFLA_MASTER, c.Master)
@@ -128,7 +128,7 @@ func (c setLink) print(l *line) {
 	if c.AddrGenMode != AddrGenKeep {
 		l.word("addr-gen-mode", c.AddrGenMode.String())
 	}
-	c.Port.print(l)
+	c.Port.describe(l)
 	l.flag(c.Up == On, "up")
 	l.flag(c.Up == Off, "down")
 }
@@ -175,7 +175,7 @@ func (m moveLink) check() error {
 }
 
 func (m moveLink) encode(e *encoder) (uint16, uint16) {
-	e.ifinfo(unix.AF_UNSPEC, m.Link.Index, 0, 0)
+	e.ifinfo(m.Link.Index, 0, 0)
 	e.text(unix.IFLA_IFNAME, m.Link.Name)
 	e.text(unix.IFLA_IFNAME, m.Name)
 	e.index(unix.IFLA_NET_NS_FD, m.Namespace)

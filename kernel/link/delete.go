@@ -19,7 +19,7 @@ func (r deleteLink) subject() subject { return subject{op: "delete link", name: 
 func (r deleteLink) check() error { return Ref(r).check() }
 
 func (r deleteLink) encode(e *encoder) (uint16, uint16) {
-	e.ifinfo(unix.AF_UNSPEC, r.Index, 0, 0)
+	e.ifinfo(r.Index, 0, 0)
 	e.text(unix.IFLA_IFNAME, r.Name)
 	return unix.RTM_DELLINK, 0
 }
@@ -45,7 +45,7 @@ func (g deleteGroup) check() error {
 }
 
 func (g deleteGroup) encode(e *encoder) (uint16, uint16) {
-	e.ifinfo(unix.AF_UNSPEC, 0, 0, 0)
+	e.ifinfo(0, 0, 0)
 	e.u32(unix.IFLA_GROUP, uint32(g))
 	return unix.RTM_DELLINK, 0
 }

@@ -138,12 +138,11 @@ func (e *encoder) toggle(typ uint16, s Switch) {
 	}
 }
 
-// ifinfo appends a struct ifinfomsg.
-func (e *encoder) ifinfo(family uint8, index int, flags, change uint32) {
+// ifinfo appends a struct ifinfomsg of no family.
+func (e *encoder) ifinfo(index int, flags, change uint32) {
 	at := len(e.b)
 	e.zero(sizeIfinfo)
 	h := e.b[at:]
-	h[0] = family
 	binary.NativeEndian.PutUint32(h[4:], uint32(index))
 	binary.NativeEndian.PutUint32(h[8:], flags)
 	binary.NativeEndian.PutUint32(h[12:], change)

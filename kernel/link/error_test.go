@@ -19,14 +19,13 @@ import (
 
 // refusals are the *Errors in err, in order.
 func refusals(err error) []*link.Error {
-	var one *link.Error
 	if e, ok := err.(*link.Error); ok { //nolint:errorlint // the top of the tree is meant
 		return []*link.Error{e}
 	}
 	var out []*link.Error
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {
-			if errors.As(err, &one) {
+			if one, ok := errors.AsType[*link.Error](err); ok {
 				out = append(out, one)
 			}
 		}
@@ -35,6 +34,7 @@ func refusals(err error) []*link.Error {
 }
 
 func TestRefusedMessageIsNamed(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ns := kerneltest.NewNS(t)
 		c := dial(t)
@@ -61,6 +61,7 @@ func TestRefusedMessageIsNamed(t *testing.T) {
 }
 
 func TestSeveralRefusals(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		index := pair(t, c, "v0")
@@ -87,6 +88,7 @@ func TestSeveralRefusals(t *testing.T) {
 // TestManyRefusals sends more messages than one send takes, all refused, so that
 // the answers fill the receive buffer as far as they ever do.
 func TestManyRefusals(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		var b link.Batch
@@ -106,6 +108,7 @@ func TestManyRefusals(t *testing.T) {
 }
 
 func TestInvalidBatchIsNotSent(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		var b link.Batch
@@ -149,7 +152,7 @@ func TestInvalidMessages(t *testing.T) {
 		"give one family":    func(b *link.Batch) { b.AddRule(link.Rule{Family: link.IPv6, From: prefix("192.0.2.0/24"), Table: 5}) },
 		"table 0":            func(b *link.Batch) { b.AddRule(link.Rule{Family: link.IPv6}) },
 		"needs one":          func(b *link.Batch) { b.AddNeighbour(link.Neighbour{Link: 1, Addr: addr("192.0.2.1")}) },
-		"say whose table":    func(b *link.Batch) { b.AddFDB(link.FDBEntry{Link: 1, MAC: mac1}) },
+		"say whose table":    func(b *link.Batch) { b.AddFDB(link.FDBEntry{Link: 1, MAC: mac1()}) },
 	} {
 		var b link.Batch
 		build(&b)
@@ -167,6 +170,7 @@ func TestInvalidMessages(t *testing.T) {
 }
 
 func TestConcurrentCallers(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		var group sync.WaitGroup
@@ -196,6 +200,7 @@ func TestConcurrentCallers(t *testing.T) {
 }
 
 func TestClosedConn(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c, err := link.Dial(link.Here)
 		if err != nil {
@@ -216,6 +221,7 @@ func TestClosedConn(t *testing.T) {
 }
 
 func TestDialRefusesWhatIsNoNamespace(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		f, err := os.Open(os.DevNull)
 		if err != nil {
@@ -229,6 +235,7 @@ func TestDialRefusesWhatIsNoNamespace(t *testing.T) {
 }
 
 func TestDumpEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

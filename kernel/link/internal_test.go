@@ -50,7 +50,7 @@ func datagram(typ, flags uint16, seq uint32, body []byte) []byte {
 
 func linkBody(index int) []byte {
 	var e encoder
-	e.ifinfo(unix.AF_UNSPEC, index, 0, 0)
+	e.ifinfo(index, 0, 0)
 	return e.b
 }
 
@@ -147,17 +147,17 @@ func FuzzDecoders(f *testing.F) {
 		f.Add(typ, uint16(unix.NLM_F_ACK_TLVS), []byte{unix.AF_BRIDGE, 129, 129})
 	}
 	f.Fuzz(func(_ *testing.T, typ, flags uint16, body []byte) {
-		decodeEvent(OwnNamespace, typ, body)
+		_ = decodeEvent(OwnNamespace, typ, body)
 		for _, all := range []uint16{
 			unix.RTM_NEWLINK, unix.RTM_NEWADDR, unix.RTM_NEWROUTE, unix.RTM_NEWRULE, unix.RTM_NEWNEIGH, unix.RTM_NEWNSID,
 		} {
-			decodeEvent(OwnNamespace, all, body)
+			_ = decodeEvent(OwnNamespace, all, body)
 		}
 		for m := (messages{rest: body}); m.next(); {
-			parseAck(m.typ, m.flags, m.body)
+			_, _, _ = parseAck(m.typ, m.flags, m.body)
 		}
-		parseAck(typ, flags, body)
-		parseAck(unix.NLMSG_ERROR, flags, body)
+		_, _, _ = parseAck(typ, flags, body)
+		_, _, _ = parseAck(unix.NLMSG_ERROR, flags, body)
 		namespaceOf(body)
 	})
 }

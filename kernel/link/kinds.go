@@ -34,9 +34,9 @@ func (s Switch) String() string {
 		return "off"
 	case On:
 		return "on"
-	default:
-		return "keep"
+	case Keep:
 	}
+	return "keep"
 }
 
 func (s Switch) bit() uint8 {

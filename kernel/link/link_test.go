@@ -15,10 +15,9 @@ import (
 // 2001:db8::/64 on the link under test, 198.51.100.0/24 and 2001:db8:1::/64 behind
 // its gateway .1. Interface indices above 1000 are chosen by the tests.
 
-var (
-	mac1 = link.MAC{0x02, 0, 0, 0, 0, 1}
-	mac2 = link.MAC{0x02, 0, 0, 0, 0, 2}
-)
+// mac1 and mac2 are addresses that no vendor gives.
+func mac1() link.MAC { return link.MAC{0x02, 0, 0, 0, 0, 1} }
+func mac2() link.MAC { return link.MAC{0x02, 0, 0, 0, 0, 2} }
 
 // dial opens a socket in the namespace of the test.
 func dial(tb testing.TB) *link.Conn { return dialIn(tb, link.Here) }
@@ -96,6 +95,6 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 // isolated runs a test in namespaces of its own, beside the others.
 func isolated(t *testing.T, fn func(t *testing.T)) {
-	t.Parallel()
+	t.Helper()
 	kerneltest.Run(t, fn)
 }

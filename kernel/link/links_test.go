@@ -15,6 +15,7 @@ import (
 )
 
 func TestVethBornInPlace(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ns := kerneltest.NewNS(t)
 		host := dial(t)
@@ -22,8 +23,8 @@ func TestVethBornInPlace(t *testing.T) {
 		do(t, host, func(b *link.Batch) {
 			b.CreateBridge(link.Bridge{Name: "br0", Index: 1001})
 			b.CreateVeth(link.Veth{
-				Name: "v0", Index: 1002, Master: 1001, MAC: mac1, MTU: 1400, Group: 1<<31 - 7,
-				Peer: link.Peer{Name: "eth0", Index: 1003, MAC: mac2, MTU: 1400, Group: 9, Namespace: ns.Fd()},
+				Name: "v0", Index: 1002, Master: 1001, MAC: mac1(), MTU: 1400, Group: 1<<31 - 7,
+				Peer: link.Peer{Name: "eth0", Index: 1003, MAC: mac2(), MTU: 1400, Group: 9, Namespace: ns.Fd()},
 			})
 			b.SetLink(link.Change{
 				Link: link.Named("v0"), Alias: "a port", AddrGenMode: link.AddrGenNone,
@@ -41,14 +42,14 @@ func TestVethBornInPlace(t *testing.T) {
 		v = bare(v)
 		equal(t, "host end", v.Lower, 1003)
 		equalLink(t, v, link.Link{
-			Index: 1002, Name: "v0", Alias: "a port", Kind: "veth", MAC: mac1, MTU: 1400, Group: 1<<31 - 7,
+			Index: 1002, Name: "v0", Alias: "a port", Kind: "veth", MAC: mac1(), MTU: 1400, Group: 1<<31 - 7,
 			Master: 1001, SlaveKind: "bridge", Lower: 1003,
 		})
 
 		p := read(t, dialNS(t, ns), "eth0")
 		equal(t, "peer is up", p.Up(), false)
 		equalLink(t, bare(p), link.Link{
-			Index: 1003, Name: "eth0", Kind: "veth", MAC: mac2, MTU: 1400, Group: 9, Lower: 1002,
+			Index: 1003, Name: "eth0", Kind: "veth", MAC: mac2(), MTU: 1400, Group: 9, Lower: 1002,
 		})
 	})
 }
@@ -68,6 +69,7 @@ func equalLink(tb testing.TB, got, want link.Link) {
 }
 
 func TestTrunkBetweenBridges(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
@@ -89,6 +91,7 @@ func TestTrunkBetweenBridges(t *testing.T) {
 }
 
 func TestBridgeOptions(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		want := link.BridgeOptions{
@@ -97,19 +100,22 @@ func TestBridgeOptions(t *testing.T) {
 			NFCallIPTables: link.On, NFCallIP6Tables: link.On, NFCallARPTables: link.Off,
 		}
 		do(t, c, func(b *link.Batch) {
-			b.CreateBridge(link.Bridge{Name: "br0", MAC: mac1, MTU: 1300, Group: 5, Options: want})
+			b.CreateBridge(link.Bridge{Name: "br0", MAC: mac1(), MTU: 1300, Group: 5, Options: want})
 			b.SetLink(link.Change{
 				Link: link.Named("br0"), AddrGenMode: link.AddrGenNone, Up: link.On,
 				IPv4: []link.Conf{
-					{Key: link.RouteLocalnet, Value: 1}, {Key: link.Forwarding, Value: 1}, {Key: link.ARPIgnore, Value: 1},
-					{Key: link.ARPAnnounce, Value: 2}, {Key: link.RPFilter, Value: 2},
+					{Key: link.RouteLocalnet, Value: 1},
+					{Key: link.Forwarding, Value: 1},
+					{Key: link.ARPIgnore, Value: 1},
+					{Key: link.ARPAnnounce, Value: 2},
+					{Key: link.RPFilter, Value: 2},
 				},
 			})
 		})
 		l := read(t, c, "br0")
 		want.VLANFiltering = link.Off // not sent: kernels without it refuse any value
 		equal(t, "options", l.Bridge, want)
-		equal(t, "MAC", l.MAC, mac1)
+		equal(t, "MAC", l.MAC, mac1())
 		equal(t, "MTU", l.MTU, 1300)
 		equal(t, "group", l.Group, 5)
 		equal(t, "address mode", l.AddrGenMode, link.AddrGenNone)
@@ -128,6 +134,7 @@ func TestBridgeOptions(t *testing.T) {
 // TestNoLinkLocalAddressBetweenUpAndMode raises links that have a carrier at once:
 // only the one that was not told otherwise may get a link-local address.
 func TestNoLinkLocalAddressBetweenUpAndMode(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		parent := pair(t, c, "v0")
@@ -145,6 +152,7 @@ func TestNoLinkLocalAddressBetweenUpAndMode(t *testing.T) {
 
 // TestPortAttributes sets every attribute in turn, alone, both ways.
 func TestPortAttributes(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
@@ -166,24 +174,26 @@ func TestPortAttributes(t *testing.T) {
 }
 
 func TestRenameAndChange(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
 			b.CreateVeth(link.Veth{Name: "v0", Index: 1001, Peer: link.Peer{Name: "v1"}})
 			b.SetLink(link.Change{
-				Link: link.Numbered(1001), Rename: "w0", MAC: mac2, MTU: 9000, Group: 7, Alias: "renamed",
+				Link: link.Numbered(1001), Rename: "w0", MAC: mac2(), MTU: 9000, Group: 7, Alias: "renamed",
 			})
 			b.SetLink(link.Change{Link: link.Named("v1"), AddrGenMode: link.AddrGenEUI64})
 		})
 		l := bare(read(t, c, "w0"))
 		l.Lower = 0
 		equalLink(t, l, link.Link{
-			Index: 1001, Name: "w0", Alias: "renamed", Kind: "veth", MAC: mac2, MTU: 9000, Group: 7,
+			Index: 1001, Name: "w0", Alias: "renamed", Kind: "veth", MAC: mac2(), MTU: 9000, Group: 7,
 		})
 	})
 }
 
 func TestMacvlanBornInPlace(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		for _, mode := range []link.MacvlanMode{
@@ -194,10 +204,10 @@ func TestMacvlanBornInPlace(t *testing.T) {
 			parent := pair(t, c, name)
 			m := link.Macvlan{Name: "eth0", Index: 1001, Parent: parent, Mode: mode, MTU: 1400, Group: 3, Namespace: ns.Fd()}
 			if mode == link.MacvlanSource {
-				m.Sources = []link.MAC{mac1, mac2}
+				m.Sources = []link.MAC{mac1(), mac2()}
 			}
 			if mode != link.MacvlanPassthru { // which has the parent's MAC
-				m.MAC = mac1
+				m.MAC = mac1()
 			}
 			do(t, c, func(b *link.Batch) { b.CreateMacvlan(m) })
 			l := read(t, dialNS(t, ns), "eth0")
@@ -214,6 +224,7 @@ func TestMacvlanBornInPlace(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
@@ -242,6 +253,7 @@ func TestDelete(t *testing.T) {
 }
 
 func TestMove(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ns := kerneltest.NewNS(t)
 		c := dial(t)
@@ -261,6 +273,7 @@ func TestMove(t *testing.T) {
 }
 
 func TestLinkFilters(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
@@ -284,6 +297,7 @@ func TestLinkFilters(t *testing.T) {
 }
 
 func TestNamespaceID(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ns, other := kerneltest.NewNS(t), kerneltest.NewNS(t)
 		c := dial(t)

@@ -100,7 +100,7 @@ func (m createMacvlan) check() error {
 const maxSources = 4096
 
 func (m createMacvlan) encode(e *encoder) (uint16, uint16) {
-	e.ifinfo(unix.AF_UNSPEC, m.Index, 0, 0)
+	e.ifinfo(m.Index, 0, 0)
 	e.text(unix.IFLA_IFNAME, m.Name)
 	e.index(unix.IFLA_LINK, m.Parent)
 	e.mac(unix.IFLA_ADDRESS, m.MAC)

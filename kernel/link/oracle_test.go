@@ -13,12 +13,13 @@ import (
 // TestAnotherLibraryReadsTheSame makes one of everything and reads it with a
 // library that shares no code with this one.
 func TestAnotherLibraryReadsTheSame(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
 			b.CreateBridge(link.Bridge{Name: "br0", Index: 1001, Options: link.BridgeOptions{MulticastSnooping: link.Off}})
 			b.CreateVeth(link.Veth{
-				Name: "v0", Index: 1002, Master: 1001, MAC: mac1, MTU: 1400, Group: 70,
+				Name: "v0", Index: 1002, Master: 1001, MAC: mac1(), MTU: 1400, Group: 70,
 				Peer: link.Peer{Name: "v1", Index: 1003},
 			})
 			b.SetLink(link.Change{
@@ -29,7 +30,7 @@ func TestAnotherLibraryReadsTheSame(t *testing.T) {
 			b.AddAddress(link.Address{Link: 1003, Prefix: prefix("2001:db8::2/64"), NoDAD: true})
 			b.AddRoute(link.Route{Dst: prefix("0.0.0.0/0"), Gateway: addr("192.0.2.1"), Link: 1003, Table: 1000})
 			b.AddRule(link.Rule{Priority: 100, From: prefix("192.0.2.2/32"), Table: 1000})
-			b.AddNeighbour(link.Neighbour{Link: 1003, Addr: addr("192.0.2.1"), MAC: mac2})
+			b.AddNeighbour(link.Neighbour{Link: 1003, Addr: addr("192.0.2.1"), MAC: mac2()})
 		})
 		oracle, err := netlink.LinkByName("v0")
 		if err != nil {
@@ -94,6 +95,6 @@ func oracleRecords(t *testing.T, c *link.Conn) {
 		t.Fatal(err)
 	}
 	equal(t, "neighbours", count(neighbours, func(n netlink.Neigh) bool {
-		return n.IP.String() == "192.0.2.1" && n.HardwareAddr.String() == mac2.String() && n.State == netlink.NUD_PERMANENT
+		return n.IP.String() == "192.0.2.1" && n.HardwareAddr.String() == mac2().String() && n.State == netlink.NUD_PERMANENT
 	}), 1)
 }

@@ -73,7 +73,7 @@ func (p *Port) encode(e *encoder) {
 	e.shut(info)
 }
 
-func (p *Port) print(l *line) {
+func (p *Port) describe(l *line) {
 	for _, f := range p.fields() {
 		l.toggle(f.name, *f.value)
 	}

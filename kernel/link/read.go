@@ -21,7 +21,7 @@ type LinkFilter struct {
 // Links reads all links that match the filter.
 func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
 	q := query{subject: subject{op: "read", name: "links"}, typ: unix.RTM_GETLINK, body: func(e *encoder) {
-		e.ifinfo(unix.AF_UNSPEC, 0, 0, 0)
+		e.ifinfo(0, 0, 0)
 		e.u32(unix.IFLA_EXT_MASK, extMaskSkipStats)
 		e.index(unix.IFLA_MASTER, f.Master)
 		if f.Kind != "" {
@@ -40,7 +40,7 @@ func (c *Conn) Link(r Ref) (Link, error) {
 		return Link{}, s.refused(0, unix.EINVAL, err.Error())
 	}
 	return one(c, query{subject: s, typ: unix.RTM_GETLINK, body: func(e *encoder) {
-		e.ifinfo(unix.AF_UNSPEC, r.Index, 0, 0)
+		e.ifinfo(r.Index, 0, 0)
 		e.u32(unix.IFLA_EXT_MASK, extMaskSkipStats)
 		e.text(unix.IFLA_IFNAME, r.Name)
 	}}, decodeLink)

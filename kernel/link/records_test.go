@@ -13,6 +13,7 @@ import (
 )
 
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		index := pair(t, c, "v0")
@@ -71,6 +72,7 @@ func stage(tb testing.TB, c *link.Conn) int {
 }
 
 func TestRoutes(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		index := stage(t, c)
@@ -142,6 +144,7 @@ func routes(tb testing.TB, c *link.Conn, table uint32) []link.Route {
 }
 
 func TestRules(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		want := []link.Rule{
@@ -191,16 +194,17 @@ func TestRules(t *testing.T) {
 }
 
 func TestNeighbours(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		index := stage(t, c)
 		want := []link.Neighbour{
-			{Link: index, Addr: addr("192.0.2.1"), MAC: mac1, State: link.Permanent},
-			{Link: index, Addr: addr("192.0.2.7"), MAC: mac2, State: link.NoARP},
-			{Link: index, Addr: addr("192.0.2.8"), MAC: mac2, State: link.Reachable},
+			{Link: index, Addr: addr("192.0.2.1"), MAC: mac1(), State: link.Permanent},
+			{Link: index, Addr: addr("192.0.2.7"), MAC: mac2(), State: link.NoARP},
+			{Link: index, Addr: addr("192.0.2.8"), MAC: mac2(), State: link.Reachable},
 			{Link: index, Addr: addr("192.0.2.9"), Proxy: true},
-			{Link: index, Addr: addr("2001:db8::1"), MAC: mac1, State: link.Permanent},
-			{Link: index, Addr: addr("2001:db8::7"), MAC: mac2, State: link.NoARP},
+			{Link: index, Addr: addr("2001:db8::1"), MAC: mac1(), State: link.Permanent},
+			{Link: index, Addr: addr("2001:db8::7"), MAC: mac2(), State: link.NoARP},
 			{Link: index, Addr: addr("2001:db8::9"), Proxy: true},
 		}
 		do(t, c, func(b *link.Batch) {
@@ -242,6 +246,7 @@ func neighbours(tb testing.TB, c *link.Conn, index int) []link.Neighbour {
 }
 
 func TestFDB(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		do(t, c, func(b *link.Batch) {
@@ -250,8 +255,8 @@ func TestFDB(t *testing.T) {
 			b.CreateVeth(link.Veth{Name: "w0", Index: 1003, Master: 1001, Peer: link.Peer{Name: "w1"}})
 		})
 		want := []link.FDBEntry{
-			{Link: 1002, MAC: mac1, State: link.NoARP, Master: true, Bridge: 1001},
-			{Link: 1001, MAC: mac2, State: link.Permanent, Self: true},
+			{Link: 1002, MAC: mac1(), State: link.NoARP, Master: true, Bridge: 1001},
+			{Link: 1001, MAC: mac2(), State: link.Permanent, Self: true},
 		}
 		do(t, c, func(b *link.Batch) {
 			for _, f := range want {
@@ -259,13 +264,13 @@ func TestFDB(t *testing.T) {
 			}
 		})
 		equal(t, "static entry", count(fdb(t, c), func(g link.FDBEntry) bool { return g == want[0] }), 1)
-		equal(t, "entry of the bridge", count(fdb(t, c), func(g link.FDBEntry) bool { return g.MAC == mac2 && g.Link == 1001 }), 1)
+		equal(t, "entry of the bridge", count(fdb(t, c), func(g link.FDBEntry) bool { return g.MAC == mac2() && g.Link == 1001 }), 1)
 		moved := want[0]
 		moved.Link = 1003
 		do(t, c, func(b *link.Batch) { b.ReplaceFDB(moved) })
 		equal(t, "moved entry", count(fdb(t, c), func(g link.FDBEntry) bool { return g == moved }), 1)
 		do(t, c, func(b *link.Batch) { b.DeleteFDB(moved) })
-		equal(t, "entries after deletion", count(fdb(t, c), func(g link.FDBEntry) bool { return g.MAC == mac1 }), 0)
+		equal(t, "entries after deletion", count(fdb(t, c), func(g link.FDBEntry) bool { return g.MAC == mac1() }), 0)
 	})
 }
 

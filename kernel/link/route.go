@@ -29,8 +29,10 @@ const (
 
 // String returns the type's name as ip-route(8) has it.
 func (t RouteType) String() string {
-	return nameOf([]string{"unspec", "unicast", "local", "broadcast", "anycast", "multicast",
-		"blackhole", "unreachable", "prohibit", "throw", "nat", "xresolve"}, int(t))
+	return nameOf([]string{
+		"unspec", "unicast", "local", "broadcast", "anycast", "multicast",
+		"blackhole", "unreachable", "prohibit", "throw", "nat", "xresolve",
+	}, int(t))
 }
 
 // Scope says how far a destination is.

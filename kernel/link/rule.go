@@ -43,8 +43,10 @@ const (
 
 // String returns the action's name as ip-rule(8) has it.
 func (a RuleAction) String() string {
-	return nameOf([]string{"unspec", "lookup", "goto", "nop", "res3", "res4",
-		"blackhole", "unreachable", "prohibit"}, int(a))
+	return nameOf([]string{
+		"unspec", "lookup", "goto", "nop", "res3", "res4",
+		"blackhole", "unreachable", "prohibit",
+	}, int(a))
 }
 
 // Rule chooses a routing table for packets. It is what a batch adds and what a

@@ -71,7 +71,7 @@ func (v createVeth) check() error {
 }
 
 func (v createVeth) encode(e *encoder) (uint16, uint16) {
-	e.ifinfo(unix.AF_UNSPEC, v.Index, 0, 0)
+	e.ifinfo(v.Index, 0, 0)
 	e.text(unix.IFLA_IFNAME, v.Name)
 	e.index(unix.IFLA_MASTER, v.Master)
 	e.mac(unix.IFLA_ADDRESS, v.MAC)
@@ -79,7 +79,7 @@ func (v createVeth) encode(e *encoder) (uint16, uint16) {
 	e.some(unix.IFLA_GROUP, v.Group)
 	info, data := e.openKind("veth")
 	peer := e.nest(vethInfoPeer)
-	e.ifinfo(unix.AF_UNSPEC, v.Peer.Index, 0, 0)
+	e.ifinfo(v.Peer.Index, 0, 0)
 	e.text(unix.IFLA_IFNAME, v.Peer.Name)
 	e.mac(unix.IFLA_ADDRESS, v.Peer.MAC)
 	e.index(unix.IFLA_MTU, v.Peer.MTU)

@@ -23,7 +23,7 @@ func watch(tb testing.TB, o link.WatchOptions) *link.Watcher {
 	}
 	tb.Cleanup(func() {
 		cancel()
-		for range w.Events() { //nolint:revive // drained until it is closed
+		for range w.Events() { // until it is closed
 		}
 		if err := w.Err(); err != nil {
 			tb.Error(err)
@@ -52,6 +52,7 @@ func await[E link.Event](tb testing.TB, w *link.Watcher, what string, match func
 }
 
 func TestWatchTopics(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		w := watch(t, link.WatchOptions{})
@@ -67,13 +68,13 @@ func TestWatchTopics(t *testing.T) {
 		await(t, w, "link up", func(e *link.LinkEvent) bool { return e.Link.Name == "v0" && e.Link.Up() })
 		do(t, c, func(b *link.Batch) {
 			b.SetLink(link.Change{Link: link.Named("v0"), Port: link.Port{Isolated: link.On}})
-			b.AddFDB(link.FDBEntry{Link: 1002, MAC: mac1, Master: true})
+			b.AddFDB(link.FDBEntry{Link: 1002, MAC: mac1(), Master: true})
 			b.SetLink(link.Change{Link: link.Named("v0"), NoMaster: true})
 		})
 		await(t, w, "port attribute", func(e *link.PortEvent) bool {
 			return e.Link == 1002 && e.Bridge == 1001 && e.Port.Isolated == link.On && !e.Gone
 		})
-		await(t, w, "fdb", func(e *link.FDBEvent) bool { return e.Entry.MAC == mac1 && e.Entry.Bridge == 1001 })
+		await(t, w, "fdb", func(e *link.FDBEvent) bool { return e.Entry.MAC == mac1() && e.Entry.Bridge == 1001 })
 		await(t, w, "port left", func(e *link.PortEvent) bool { return e.Link == 1002 && e.Gone })
 		records(t, c, w)
 		do(t, c, func(b *link.Batch) { b.DeleteLink(link.Named("v0")) })
@@ -90,13 +91,13 @@ func records(t *testing.T, c *link.Conn, w *link.Watcher) {
 			link.Address{Link: 1002, Prefix: prefix("192.0.2.2/24")},
 			link.Route{Dst: prefix("198.51.100.0/24"), Gateway: addr("192.0.2.1"), Link: 1002},
 			link.Rule{Priority: 100, From: prefix("192.0.2.2/32"), Table: 100},
-			link.Neighbour{Link: 1002, Addr: addr("192.0.2.1"), MAC: mac1},
+			link.Neighbour{Link: 1002, Addr: addr("192.0.2.1"), MAC: mac1()},
 		},
 		{
 			link.Address{Link: 1002, Prefix: prefix("2001:db8::2/64"), NoDAD: true},
 			link.Route{Dst: prefix("2001:db8:1::/64"), Gateway: addr("2001:db8::1"), Link: 1002},
 			link.Rule{Priority: 100, From: prefix("2001:db8::2/128"), Table: 100},
-			link.Neighbour{Link: 1002, Addr: addr("2001:db8::1"), MAC: mac1},
+			link.Neighbour{Link: 1002, Addr: addr("2001:db8::1"), MAC: mac1()},
 		},
 	} {
 		do(t, c, func(b *link.Batch) {
@@ -154,6 +155,7 @@ func (r record) await(t *testing.T, w *link.Watcher, gone bool) {
 // TestWatchOtherNamespaces sees changes inside a namespace that has an id here,
 // and its death, from an unprivileged user namespace.
 func TestWatchOtherNamespaces(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ns, err := netns.New()
 		if err != nil {
@@ -195,6 +197,7 @@ func TestWatchOtherNamespaces(t *testing.T) {
 }
 
 func TestWatchOneNamespaceOnly(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		ns, err := netns.New()
 		if err != nil {
@@ -217,6 +220,7 @@ func TestWatchOneNamespaceOnly(t *testing.T) {
 // TestWatchOverrun fills a buffer of a few events while nobody receives. Whatever
 // happens after an Overrun was received must be announced, or lead to another.
 func TestWatchOverrun(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		w := watch(t, link.WatchOptions{Topics: link.Links, Buffer: 16 << 10})
@@ -240,6 +244,7 @@ func TestWatchOverrun(t *testing.T) {
 // TestWatchEndsUnread ends a watcher that holds an event nobody receives, and one
 // that waits for the kernel.
 func TestWatchEndsUnread(t *testing.T) {
+	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
 		for _, busy := range []bool{true, false} {
@@ -252,7 +257,7 @@ func TestWatchEndsUnread(t *testing.T) {
 				do(t, c, func(b *link.Batch) { b.CreateBridge(link.Bridge{Name: "br0"}) })
 			}
 			cancel()
-			for range w.Events() { //nolint:revive // at most what was under way
+			for range w.Events() { // at most what was under way
 			}
 			if err := w.Err(); err != nil {
 				t.Error(err)

@@ -4,14 +4,15 @@ package netns_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/netns"
-	"golang.org/x/sys/unix"
 )
 
 func TestPrepareDir(t *testing.T) {
@@ -31,14 +32,14 @@ func TestPrepareDir(t *testing.T) {
 		if _, err := netns.Make(pin, nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := mountsAt(t, fmt.Sprint(other.pid()), pin); n != 1 {
+		if n := mountsAt(t, strconv.Itoa(other.pid()), pin); n != 1 {
 			t.Errorf("%d pins are seen in the other mount namespace, want 1", n)
 		}
 		if err := netns.ReleaseDir(dir); !errors.Is(err, unix.EBUSY) {
 			t.Errorf("releasing with a pin gave %v, want EBUSY", err)
 		}
 		unpin(t, pin)
-		if n := mountsAt(t, fmt.Sprint(other.pid()), pin); n != 0 {
+		if n := mountsAt(t, strconv.Itoa(other.pid()), pin); n != 0 {
 			t.Errorf("%d pins are left in the other mount namespace", n)
 		}
 		for range 2 {
@@ -78,7 +79,11 @@ func TestPrepareDirLeavesMountsAlone(t *testing.T) {
 		if err := unix.Mount("tmpfs", "/run/own", "tmpfs", 0, ""); err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Unmount("/run/own", unix.MNT_DETACH)
+		defer func() {
+			if err := unix.Unmount("/run/own", unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		}()
 		if err := netns.ReleaseDir("/run/own"); err != nil || mountsAt(t, "self", "/run/own") != 1 {
 			t.Errorf("somebody's tmpfs was released (%v)", err)
 		}

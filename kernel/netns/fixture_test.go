@@ -3,6 +3,7 @@
 package netns_test
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -69,7 +70,7 @@ func TestHelper(t *testing.T) {
 	t.Parallel()
 	switch os.Getenv(roleVariable) {
 	case "wait":
-		os.Stdout.WriteString("up\n")
+		fmt.Print("up\n")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "isolate": // as "wait", in namespaces of its own, under a process that can be killed
 		cmd := helper("wait")
@@ -87,7 +88,7 @@ func TestHelper(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		os.Stdout.WriteString(cookie.String() + "\n")
+		fmt.Print(cookie.String() + "\n")
 	}
 }
 

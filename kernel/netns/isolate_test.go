@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/netns"
-	"golang.org/x/sys/unix"
 )
 
 func TestRunIsolated(t *testing.T) {

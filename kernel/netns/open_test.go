@@ -9,9 +9,10 @@ import (
 	"os"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/netns"
-	"golang.org/x/sys/unix"
 )
 
 func TestOpen(t *testing.T) {

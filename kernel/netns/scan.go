@@ -129,7 +129,7 @@ func (ns *NS) stat(stat *unix.Stat_t) error {
 
 // inodeOf gives the identity in a stat. The field types differ by architecture.
 func inodeOf(stat *unix.Stat_t) inode {
-	return inode{device: uint64(stat.Dev), number: uint64(stat.Ino)}
+	return inode{device: uint64(stat.Dev), number: uint64(stat.Ino)} //nolint:unconvert // as it says above
 }
 
 // processPath names the network namespace of a process's first thread.

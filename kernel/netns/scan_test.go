@@ -8,9 +8,10 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/netns"
-	"golang.org/x/sys/unix"
 )
 
 func TestSurvivors(t *testing.T) {

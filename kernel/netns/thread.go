@@ -18,22 +18,22 @@ const threadPath = "/proc/thread-self/ns/net"
 // outcome is how a function on a borrowed thread ended.
 type outcome struct {
 	err    error
-	panics *fnPanic
+	panics *panicError
 	exited bool // by runtime.Goexit, as testing's FailNow does
 }
 
-// fnPanic carries a panic from the borrowed thread to the caller together with
+// panicError carries a panic from the borrowed thread to the caller together with
 // the stack on which it happened.
-type fnPanic struct {
+type panicError struct {
 	value any
 	stack []byte
 }
 
 // Error gives the panic's value and its stack.
-func (p *fnPanic) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
+func (p *panicError) Error() string { return fmt.Sprintf("%v\n\n%s", p.value, p.stack) }
 
 // Unwrap gives the panic's value where it was an error.
-func (p *fnPanic) Unwrap() error {
+func (p *panicError) Unwrap() error {
 	err, _ := p.value.(error)
 	return err
 }
@@ -95,7 +95,7 @@ func attempt(fn func(home int) error, result chan<- outcome) {
 	}()
 	defer func() {
 		if value := recover(); value != nil {
-			out = outcome{panics: &fnPanic{value: value, stack: debug.Stack()}}
+			out = outcome{panics: &panicError{value: value, stack: debug.Stack()}}
 		}
 	}()
 	out = outcome{err: fn(home)}

@@ -13,9 +13,10 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/netns"
-	"golang.org/x/sys/unix"
 )
 
 func TestWatchProcess(t *testing.T) {
@@ -153,7 +154,7 @@ func TestWatchPathsEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		for range w.Gone() { //nolint:revive // until it is closed
+		for range w.Gone() { // until it is closed
 		}
 		create(t, "/run/file")
 		if err := w.Add("/run/file"); !errors.Is(err, os.ErrClosed) {

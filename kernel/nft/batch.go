@@ -152,16 +152,16 @@ func (b *batch) table(i int, o *op) {
 	start := b.message(i, 0, unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, o.table.Family)
 	b.str(unix.NFTA_TABLE_NAME, o.table.Name)
 	b.u32(unix.NFTA_TABLE_FLAGS, uint32(o.flags))
-	b.comment(tableUserdata, udataComment, o.comment)
+	b.comment(tableUserdata, o.comment)
 	b.end(start)
 }
 
-// comment appends a comment as user data of an object.
-func (b *batch) comment(attr uint16, typ userdata.Type, text string) {
+// comment appends a comment as user data of an object; of all kinds it is the first that nft has.
+func (b *batch) comment(attr uint16, text string) {
 	if text == "" {
 		return
 	}
-	b.bytes(attr, userdata.AppendString(nil, typ, text))
+	b.bytes(attr, userdata.AppendString(nil, udataComment, text))
 }
 
 func (b *batch) chain(i int, o *op) {
@@ -177,7 +177,7 @@ func (b *batch) chain(i int, o *op) {
 		b.u32(unix.NFTA_CHAIN_POLICY, policyCode(c.Policy))
 		b.str(unix.NFTA_CHAIN_TYPE, c.Type.String())
 	}
-	b.comment(chainUserdata, udataComment, c.Comment)
+	b.comment(chainUserdata, c.Comment)
 	b.end(start)
 }
 
@@ -196,7 +196,7 @@ func (b *batch) rule(i int, o *op) {
 	exprs := b.nest(unix.NFTA_RULE_EXPRESSIONS)
 	b.b = append(b.b, o.rule.exprs...)
 	b.unnest(exprs)
-	b.comment(unix.NFTA_RULE_USERDATA, userdata.TypeComment, o.comment)
+	b.comment(unix.NFTA_RULE_USERDATA, o.comment)
 	b.end(start)
 }
 

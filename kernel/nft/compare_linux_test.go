@@ -27,9 +27,8 @@ func TestDrift(t *testing.T) {
 				}
 			}
 		}
-		dropping, recommented, web := *forw, *r.Chains[1], r.pub4any.Elements[0]
+		dropping, web := *forw, r.pub4any.Elements[0]
 		dropping.Policy = PolicyDrop
-		recommented.Comment = "another"
 		web.Comment = ""
 		for _, alter := range []struct {
 			want string // a part of the first line

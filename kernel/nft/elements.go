@@ -3,7 +3,6 @@
 package nft
 
 import (
-	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +63,7 @@ func (b *batch) content(e *Element) {
 	if e.Timeout != 0 {
 		b.u64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(e.Timeout.Milliseconds()))
 	}
-	b.comment(unix.NFTA_SET_ELEM_USERDATA, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, e.Comment)
+	b.comment(unix.NFTA_SET_ELEM_USERDATA, e.Comment)
 }
 
 // last gives the last key of an element.

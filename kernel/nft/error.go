@@ -5,6 +5,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,13 +47,13 @@ type Error struct {
 
 // Error writes the refused operation and the reason.
 func (e *Error) Error() string {
-	text := e.Op + ": "
+	parts := []string{e.Op}
 	for _, kind := range []error{ErrOwned, ErrNotPermitted} {
 		if e.Is(kind) {
-			text += kind.Error() + ": "
+			parts = append(parts, kind.Error())
 		}
 	}
-	text += e.Errno.Error()
+	text := strings.Join(append(parts, e.Errno.Error()), ": ")
 	if e.Message != "" {
 		text += " (" + e.Message + ")"
 	}

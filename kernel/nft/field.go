@@ -66,8 +66,6 @@ const (
 	ARPSaddrIP    // IPv4 address of the sender
 	ARPDaddrEther
 	ARPDaddrIP
-
-	lastField = ARPDaddrIP
 )
 
 // Base is the header that [Raw] counts from.

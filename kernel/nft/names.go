@@ -44,26 +44,48 @@ func words(typ Type) []named {
 	switch typ { //nolint:exhaustive // all others have no words
 	case TypeProto:
 		return []named{
-			{uint64(ICMP), "icmp"}, {uint64(IGMP), "igmp"}, {uint64(TCP), "tcp"}, {uint64(UDP), "udp"},
-			{uint64(ICMPv6), "ipv6-icmp"}, {uint64(SCTP), "sctp"},
-			{33, "dccp"}, {41, "ipv6"}, {47, "gre"}, {50, "esp"}, {51, "ah"}, {136, "udplite"},
+			{uint64(ICMP), "icmp"},
+			{uint64(IGMP), "igmp"},
+			{uint64(TCP), "tcp"},
+			{uint64(UDP), "udp"},
+			{uint64(ICMPv6), "ipv6-icmp"},
+			{uint64(SCTP), "sctp"},
+			{33, "dccp"},
+			{41, "ipv6"},
+			{47, "gre"},
+			{50, "esp"},
+			{51, "ah"},
+			{136, "udplite"},
 		}
 	case TypeICMP:
 		return []named{
-			{ICMPEchoReply, "echo-reply"}, {ICMPUnreachable, "destination-unreachable"},
-			{4, "source-quench"}, {ICMPRedirect, "redirect"}, {ICMPEchoRequest, "echo-request"},
-			{9, "router-advertisement"}, {10, "router-solicitation"}, {11, "time-exceeded"},
+			{ICMPEchoReply, "echo-reply"},
+			{ICMPUnreachable, "destination-unreachable"},
+			{4, "source-quench"},
+			{ICMPRedirect, "redirect"},
+			{ICMPEchoRequest, "echo-request"},
+			{9, "router-advertisement"},
+			{10, "router-solicitation"},
+			{11, "time-exceeded"},
 			{12, "parameter-problem"},
 		}
 	case TypeICMPv6:
 		return []named{
-			{ICMPv6Unreachable, "destination-unreachable"}, {ICMPv6PacketTooBig, "packet-too-big"},
-			{ICMPv6TimeExceeded, "time-exceeded"}, {ICMPv6ParameterProblem, "parameter-problem"},
-			{ICMPv6EchoRequest, "echo-request"}, {ICMPv6EchoReply, "echo-reply"},
-			{MLDQuery, "mld-listener-query"}, {MLDReport, "mld-listener-report"}, {MLDDone, "mld-listener-done"},
-			{NDRouterSolicit, "nd-router-solicit"}, {NDRouterAdvert, "nd-router-advert"},
-			{NDNeighborSolicit, "nd-neighbor-solicit"}, {NDNeighborAdvert, "nd-neighbor-advert"},
-			{NDRedirect, "nd-redirect"}, {MLDv2Report, "mld2-listener-report"},
+			{ICMPv6Unreachable, "destination-unreachable"},
+			{ICMPv6PacketTooBig, "packet-too-big"},
+			{ICMPv6TimeExceeded, "time-exceeded"},
+			{ICMPv6ParameterProblem, "parameter-problem"},
+			{ICMPv6EchoRequest, "echo-request"},
+			{ICMPv6EchoReply, "echo-reply"},
+			{MLDQuery, "mld-listener-query"},
+			{MLDReport, "mld-listener-report"},
+			{MLDDone, "mld-listener-done"},
+			{NDRouterSolicit, "nd-router-solicit"},
+			{NDRouterAdvert, "nd-router-advert"},
+			{NDNeighborSolicit, "nd-neighbor-solicit"},
+			{NDNeighborAdvert, "nd-neighbor-advert"},
+			{NDRedirect, "nd-redirect"},
+			{MLDv2Report, "mld2-listener-report"},
 		}
 	default:
 		return moreWords(typ)
@@ -83,7 +105,9 @@ func moreWords(typ Type) []named {
 		return []named{{uint64(IPv4), "ipv4"}, {uint64(IPv6), "ipv6"}}
 	case TypeFibAddr:
 		return []named{
-			{FibUnicast, "unicast"}, {FibLocal, "local"}, {FibBroadcast, "broadcast"},
+			{FibUnicast, "unicast"},
+			{FibLocal, "local"},
+			{FibBroadcast, "broadcast"},
 			{FibMulticast, "multicast"},
 		}
 	case TypeBool:
@@ -94,7 +118,10 @@ func moreWords(typ Type) []named {
 		return []named{{TCPFin, "fin"}, {TCPSyn, "syn"}, {TCPRst, "rst"}, {TCPPsh, "psh"}, {TCPAck, "ack"}, {TCPUrg, "urg"}}
 	case TypeCTState:
 		return []named{
-			{CTInvalid, "invalid"}, {CTNew, "new"}, {CTEstablished, "established"}, {CTRelated, "related"},
+			{CTInvalid, "invalid"},
+			{CTNew, "new"},
+			{CTEstablished, "established"},
+			{CTRelated, "related"},
 			{CTUntracked, "untracked"},
 		}
 	case TypeCTStatus:

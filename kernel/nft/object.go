@@ -67,7 +67,7 @@ type Set struct {
 }
 
 // Element is one entry of a set. It is a comparable value.
-type Element struct {
+type Element struct { //nolint:recvcheck // a value to its users; within, 280 bytes need not be copied to be looked at
 	Key     Tuple
 	End     Tuple         // last key of an interval, inclusive; zero = only Key
 	Data    Tuple         // of a map to data

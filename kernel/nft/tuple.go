@@ -21,7 +21,7 @@ const ifnameSize = 16
 //
 // A field that cannot be, such as an interface name of 16 bytes, makes the Tuple
 // invalid, and every transaction that it is put into with it: see [Tuple.Err].
-type Tuple struct {
+type Tuple struct { //nolint:recvcheck // a value to its users; within, 64 bytes need not be copied to be looked at
 	types  uint32 // 6 bits a field, the last one lowest
 	n      uint8  // bytes used, every field padded to 4
 	single uint8  // length of the only field, unpadded

@@ -58,7 +58,7 @@ type typeSpec struct {
 
 // spec gives what is known of t; an unknown type has no name.
 func (t Type) spec() typeSpec {
-	switch t {
+	switch t { //nolint:exhaustive // the second half is in moreSpec
 	case TypeNFProto:
 		return typeSpec{"nf_proto", 1, orderHost}
 	case TypeInteger:

@@ -48,10 +48,14 @@ func TestWatch(t *testing.T) {
 				tx.AddRule(r.Chains[0], NewRule("", Accept()))
 			}, []string{"add chain inet cnm est_only", "add rule inet cnm est_only"}},
 			{func(tx *Tx) { tx.FlushSet(r.ifs) }, []string{"delete element inet cnm ifs"}},
-			{func(tx *Tx) { tx.FlushChain(r.Chains[0]); tx.DeleteSet(r.ptcp) },
-				[]string{"delete rule inet cnm est_only", "delete set inet cnm ptcp"}},
-			{func(tx *Tx) { tx.DeleteTable(id) },
-				[]string{"delete chain inet cnm est_only", "delete set inet cnm ifs", "delete table inet cnm"}},
+			{
+				func(tx *Tx) { tx.FlushChain(r.Chains[0]); tx.DeleteSet(r.ptcp) },
+				[]string{"delete rule inet cnm est_only", "delete set inet cnm ptcp"},
+			},
+			{
+				func(tx *Tx) { tx.DeleteTable(id) },
+				[]string{"delete chain inet cnm est_only", "delete set inet cnm ifs", "delete table inet cnm"},
+			},
 		} {
 			run(t, c, step.fill)
 			change, err := w.Next(t.Context())

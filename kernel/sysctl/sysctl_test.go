@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"golang.org/x/sys/unix"
+
+	"github.com/libnetwork/cnm/kernel/kerneltest"
 )
 
 func TestWriteAndRead(t *testing.T) {
@@ -118,8 +119,16 @@ func TestSame(t *testing.T) {
 		a, b string
 		want bool
 	}{
-		{"1", "1", true}, {"1", "0", false}, {"0x10", "16", true}, {"1 2", "1\t2\n", true}, {"1 2", "12", false},
-		{"reno", "cubic", false}, {"reno", "1", false}, {"", "", true}, {"", "0", false}, {"-1", "4294967295", false},
+		{"1", "1", true},
+		{"1", "0", false},
+		{"0x10", "16", true},
+		{"1 2", "1\t2\n", true},
+		{"1 2", "12", false},
+		{"reno", "cubic", false},
+		{"reno", "1", false},
+		{"", "", true},
+		{"", "0", false},
+		{"-1", "4294967295", false},
 	} {
 		if got := same(test.a, test.b); got != test.want {
 			t.Errorf("same(%q, %q) = %v", test.a, test.b, got)
