@@ -57,6 +57,8 @@ type JoinResult struct {
 	Neighbours []Neighbour // permanent
 	MTU        int         // bytes
 	Ports      []Port      // published
+	// Routers: router advertisements of others may come in by the link. The sandbox is told not to listen to them.
+	Routers bool
 }
 
 // Gateway is the gateway of the family; invalid if there is none.

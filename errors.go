@@ -109,7 +109,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether target is this error's kind.
 func (e *Error) Is(target error) bool {
-	k, ok := target.(Kind) //nolint:errorlint // a Kind is compared by value and never wrapped
+	k, ok := target.(Kind)
 	return ok && k == e.Kind
 }
 
@@ -125,8 +125,7 @@ func FieldErrorf(k Kind, field, format string, args ...any) error {
 
 // KindOf is the class of any error: the kind of the outermost [Error] in it; [Unavailable] for a context that ended; else [Internal].
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

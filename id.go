@@ -9,14 +9,16 @@ import (
 	"strings"
 )
 
-// NetworkID, EndpointID and SandboxID name one object for ever: 32 lower-case hexadecimal digits (128 random bits), never
-// reused, so that a reference that outlives its object can only dangle, never point at another. They are distinct
-// types so that swapped arguments do not compile.
-type (
-	NetworkID  string
-	EndpointID string
-	SandboxID  string
-)
+// NetworkID names one network for ever: 32 lower-case hexadecimal digits (128 random bits), never reused, so that a
+// reference that outlives its network can only dangle, never point at another. It, [EndpointID] and [SandboxID] are
+// distinct types so that swapped arguments do not compile.
+type NetworkID string
+
+// EndpointID names one endpoint as [NetworkID] does a network.
+type EndpointID string
+
+// SandboxID names one sandbox as [NetworkID] does a network.
+type SandboxID string
 
 // NewNetworkID returns a fresh random identifier. It is safe for concurrent use.
 func NewNetworkID() NetworkID { return NetworkID(newID()) }

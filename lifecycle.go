@@ -2,6 +2,8 @@
 
 package cnm
 
+import "slices"
+
 // State is where an object stands between its claim and its end. The states of a change under way (Creating, Joining,
 // Leaving, Deleting) are the lock: only the call that made the claim moves the object on, others wait. After a crash
 // they tell the next start what to undo and what to finish.
@@ -42,12 +44,7 @@ func Moves() map[State][]State {
 
 // CanMove tells whether an object may go from one state to the other.
 func CanMove(from, to State) bool {
-	for _, s := range Moves()[from] {
-		if s == to {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(Moves()[from], to)
 }
 
 // Settled tells whether no change is under way in this state.

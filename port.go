@@ -114,8 +114,8 @@ func ParsePortSpecs(s string) ([]PortSpec, error) {
 		return nil, err
 	}
 	host, port := "", rest
-	if at := strings.IndexByte(rest, ':'); at >= 0 {
-		host, port = rest[:at], rest[at+1:]
+	if before, after, ok := strings.Cut(rest, ":"); ok {
+		host, port = before, after
 	}
 	h, hEnd, err := p.span("host port", host, true)
 	if err != nil {

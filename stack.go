@@ -23,6 +23,12 @@ type Stack interface {
 	Reconcile(ctx context.Context, w Wanted) ([]Drift, error)
 }
 
+// Furnisher is what a [Stack] may have besides: it prepares a namespace of ours for processes, once, before the first one is
+// started there. A sandbox that never gets one is not slowed down by it.
+type Furnisher interface {
+	Furnish(ctx context.Context, ns OpenNamespace) error
+}
+
 // OpenNamespace is a namespace held open. It keeps the namespace alive: hold it for one call only.
 type OpenNamespace interface {
 	FD() int

@@ -38,7 +38,7 @@ func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (s
 	if sb.Namespace, err = c.stack.Create(ctx, sb); err != nil {
 		return cnm.Sandbox{}, err
 	}
-	if err := c.table.adoptable(sb); err != nil {
+	if err := c.table.adopt(sb); err != nil {
 		return cnm.Sandbox{}, err
 	}
 	sb.State = cnm.Ready
@@ -102,13 +102,14 @@ func checkDomain(d string) error {
 	return nil
 }
 
-// adoptable refuses a namespace that is another sandbox already.
-func (t *table) adoptable(sb cnm.Sandbox) error {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+// adopt notes the namespace of a sandbox that is being made, or refuses one that is another sandbox already.
+func (t *table) adopt(sb cnm.Sandbox) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && id != sb.ID {
 		return cnm.FieldErrorf(cnm.Exists, "netns", "namespace %s is sandbox %q already; use that one, or remove it first", sb.Namespace.Path, t.sandboxes[id].Name)
 	}
+	t.putLocked(cnm.Records{Sandboxes: []cnm.Sandbox{sb}})
 	return nil
 }
 
@@ -135,11 +136,7 @@ func (c *Controller) DeleteSandbox(ctx context.Context, id cnm.SandboxID) (err e
 	if err != nil {
 		return err
 	}
-	if err := c.endSandbox(ctx, sb); err != nil {
-		return err
-	}
-	c.tell(cnm.Event{Object: "sandbox", Action: "delete", Sandbox: sb.ID, Name: sb.Name})
-	return nil
+	return c.endSandbox(ctx, sb)
 }
 
 // closeSandbox refuses new endpoints from now on.
@@ -182,17 +179,24 @@ func (c *Controller) endSandbox(ctx context.Context, sb cnm.Sandbox) error {
 		return waiting(err)
 	}
 	if _, ok := c.table.sandbox(sb.ID); !ok {
-		return noSandbox(sb.ID)
+		return nil // another call that had it deleted was faster
 	}
 	if err := errors.Join(c.stack.Delete(ctx, sb), c.names.Drop(ctx, sb.ID)); err != nil {
 		return err
 	}
-	return c.forget(ctx, cnm.Keys{Sandboxes: []cnm.SandboxID{sb.ID}})
+	if err := c.forget(ctx, cnm.Keys{Sandboxes: []cnm.SandboxID{sb.ID}}); err != nil {
+		return err
+	}
+	c.tell(cnm.Event{Object: "sandbox", Action: "delete", Sandbox: sb.ID, Name: sb.Name})
+	return nil
 }
 
-// Files writes the sandbox's name files and returns where they are.
+// Files prepares the sandbox for a process to be started there: it writes the sandbox's name files, and returns where they are.
 func (c *Controller) Files(ctx context.Context, id cnm.SandboxID) (f cnm.NameFiles, err error) {
 	defer func() { err = cnm.During("write the name files", err) }()
+	if c.readOnly != nil {
+		return f, c.readOnly
+	}
 	h := c.newClaimed()
 	defer h.release()
 	if err := h.own(ctx, sandboxKey(id)); err != nil {
@@ -202,5 +206,21 @@ func (c *Controller) Files(ctx context.Context, id cnm.SandboxID) (f cnm.NameFil
 	if err != nil {
 		return f, err
 	}
+	if err := c.furnish(ctx, sb); err != nil {
+		return f, err
+	}
 	return c.names.Files(ctx, sb, c.table.attachments(id))
+}
+
+// furnish prepares a namespace of ours for processes, where the stack can.
+func (c *Controller) furnish(ctx context.Context, sb cnm.Sandbox) error {
+	f, ok := c.stack.(cnm.Furnisher)
+	if !ok || !sb.Owned {
+		return nil
+	}
+	ns, err := c.stack.Open(ctx, sb)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Furnish(ctx, ns), ns.Close())
 }

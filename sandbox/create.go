@@ -18,9 +18,8 @@ import (
 // selfPath names the host's own stack for whoever is in it.
 const selfPath = "/proc/self/ns/net"
 
-// Create implements [cnm.Stack]. An owned namespace is made with loopback up, IPv6
-// routers not listened to, and with ping sockets and low ports open to everybody
-// inside, as users of containers expect. An adopted one keeps all its settings. Creating what was created before, by the recorded
+// Create implements [cnm.Stack]. An owned namespace is made with loopback up, and
+// furnished before a process is started in it. An adopted one keeps all its settings. Creating what was created before, by the recorded
 // cookie, changes nothing.
 func (s *Stack) Create(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error) {
 	if err := ctx.Err(); err != nil {
@@ -86,9 +85,6 @@ func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, exists error) (cnm.Na
 
 // furnish prepares the new namespace that the calling thread is in.
 func (s *Stack) furnish(sb cnm.Sandbox) error {
-	if err := write(freshSettings(s.groups)); err != nil {
-		return err
-	}
 	conn, err := link.Dial(link.Here)
 	if err != nil {
 		return err
@@ -110,6 +106,18 @@ func (s *Stack) furnish(sb cnm.Sandbox) error {
 	defer ns.Close()
 	sb.Namespace = cnm.Namespace{Path: s.pin(sb), Cookie: uint64(cookie)}
 	s.remember(sb, cookie)
+	return nil
+}
+
+// Furnish implements [cnm.Furnisher]: ping sockets and low ports are open to everybody inside.
+func (s *Stack) Furnish(_ context.Context, ns cnm.OpenNamespace) error {
+	n, err := mine(ns)
+	if err != nil {
+		return err
+	}
+	if err := n.write(processSettings(s.groups)); err != nil {
+		return cnm.Errorf(kindOf(err), "settings for processes: %w", err)
+	}
 	return nil
 }
 

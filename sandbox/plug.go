@@ -17,7 +17,7 @@ import (
 
 // Plug implements [cnm.Stack]. The first plug of a link is one message batch and
 // reads nothing, preceded by a look at the namespace's files only where the
-// endpoint has sysctls, has no IPv6, or is in an adopted namespace. Where the
+// endpoint has sysctls, has no IPv6, may hear of routers, or is in an adopted namespace. Where the
 // kernel answers that something is there already, the namespace is read and what
 // differs is changed: missing things are added, and what was ours and is no longer
 // wanted is removed.
@@ -119,7 +119,7 @@ func (p plan) none() bool { return p.link.Link == (link.Ref{}) }
 
 // before are the settings to write before the link is up.
 func (p plan) before(at cnm.Attachment) []sysctl.Setting {
-	if at.Sandbox.Owned || !slices.ContainsFunc(p.addresses, isIPv6) {
+	if at.Sandbox.Owned && !at.Join.Result.Routers || !slices.ContainsFunc(p.addresses, isIPv6) {
 		return p.settings
 	}
 	return append([]sysctl.Setting{noRouters(p.link.Rename)}, p.settings...)

@@ -105,7 +105,9 @@ func TestFamilies(t *testing.T) {
 						sb.Namespace.Path = g.foreign("one")
 					}
 					g.create(&sb)
-					at := g.join(sb, 1, func(at *cnm.Attachment) { at.Endpoint.Addresses = tc.addresses })
+					at := g.join(sb, 1, func(at *cnm.Attachment) {
+						at.Endpoint.Addresses, at.Join.Result.Routers = tc.addresses, true
+					})
 					g.plug(at)
 					has(t, g.state(sb), tc.want...)
 					n := g.open(sb)

@@ -14,15 +14,13 @@ import (
 	"github.com/libnetwork/cnm/kernel/sysctl"
 )
 
-// freshSettings are those of a namespace that is ours, written before it has any
-// link but loopback. groups is the range of groups that may ping.
+// processSettings are what users of containers expect in a namespace: ping sockets and low ports open to everybody inside. groups
+// is the range of groups that may ping.
 //
-// "default" is what new links begin with; "all" would be of no use: the kernel
-// never looks at all.accept_ra. What else a link needs goes with its plug in one
-// message instead of a file for each setting.
-func freshSettings(groups string) []sysctl.Setting {
+// They are not written when the namespace is made: the kernel looks a setting's file up among those of all namespaces, which
+// takes 0.1 ms in the first and 1 ms in the thousandth.
+func processSettings(groups string) []sysctl.Setting {
 	return []sysctl.Setting{
-		{Key: "net/ipv6/conf/default/accept_ra", Value: "0"},
 		{Key: "net/ipv4/ping_group_range", Value: groups},
 		{Key: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
 	}
@@ -62,8 +60,8 @@ func hasIPv6() bool {
 	return err == nil
 }
 
-// noRouters stops a link of an adopted namespace from listening to routers, which
-// it would do by the kernel's default.
+// noRouters stops a link from listening to routers, which it would do by the kernel's
+// default.
 func noRouters(name string) sysctl.Setting {
 	return sysctl.Setting{Key: "net/ipv6/conf/" + name + "/accept_ra", Value: "0"}
 }

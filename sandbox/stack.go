@@ -46,8 +46,9 @@ type Stack struct {
 }
 
 var (
-	_ cnm.Stack   = (*Stack)(nil)
-	_ cnm.Watcher = (*Stack)(nil)
+	_ cnm.Stack     = (*Stack)(nil)
+	_ cnm.Furnisher = (*Stack)(nil)
+	_ cnm.Watcher   = (*Stack)(nil)
 )
 
 // New prepares RunDir/netns, see [netns.PrepareDir], and finds out which namespace

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
@@ -39,15 +37,14 @@ type watch struct {
 	ids      map[int][]netns.Cookie
 	followed map[netns.Cookie]*followed
 	byPath   map[string]netns.Cookie
-	chosen   int // ids given so far
 }
 
 // followed is one namespace.
 type followed struct {
-	id   int                // in the host's namespace; 0 until it has one
-	path string             // watched; "" if none
-	stop context.CancelFunc // ends the watch of its process
-	up   map[int]struct{}   // links that were seen up: one that is born is down too
+	path       string             // watched; "" if none
+	stop       context.CancelFunc // ends the watch of its process
+	up         map[int]struct{}   // links that were seen up: one that is born is down too
+	identified bool               // its id in the host's namespace is in ids
 }
 
 // Watch implements [cnm.Watcher]. It tells of namespaces that died, of those whose
@@ -167,19 +164,12 @@ func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie) {
 	}
 }
 
-// firstID is where the ids begin that we choose, far from those that the kernel chooses by itself.
-const firstID = 1 << 16
-
-// choose is an id for a namespace that is followed and has none yet. A number of our choice needs no question which one
-// it became.
-func (w *watch) choose(cookie netns.Cookie) (id int, wanted bool) {
+// wantsID tells whether a namespace is followed and its id is not known yet.
+func (w *watch) wantsID(cookie netns.Cookie) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f := w.followed[cookie]; f == nil || f.id != 0 {
-		return 0, false
-	}
-	w.chosen++
-	return firstID + w.chosen, true
+	f := w.followed[cookie]
+	return f != nil && !f.identified
 }
 
 // identified notes which id a namespace has.
@@ -190,44 +180,38 @@ func (w *watch) identified(cookie netns.Cookie, id int) {
 	if f == nil {
 		return
 	}
-	f.id = id
+	f.identified = true
 	if all := w.ids[id]; len(all) == 0 || all[len(all)-1] != cookie {
 		w.ids[id] = append(all, cookie)
 	}
 }
 
-// announce tells the host's stack of a namespace and of an endpoint's link, in one message: the namespace gets an id, by
-// which the changes inside are heard of, and the carrier of the host side is brought up to date, so that packets flow when it
-// returns. Neither is needed for the records to be true, so that what is refused is logged.
+// announce makes a namespace known in the host's stack: by its id there the changes inside are heard of. Where an endpoint has a
+// host side, its link tells the id, and asking for the link has the kernel bring its carrier up to date (rtnl_getlink,
+// Linux 6.8): otherwise that happens a little later in a worker, and until then a bridge keeps the port closed.
+// Neither is needed for the records to be true, so that what is refused is logged.
 func (s *Stack) announce(sb cnm.Sandbox, cookie netns.Cookie, fd int, hostLink string) {
 	s.mu.Lock()
 	w := s.watch
 	s.mu.Unlock()
-	b := &link.Batch{}
-	id, wanted := 0, false
-	if w != nil {
-		if id, wanted = w.choose(cookie); wanted {
-			b.AssignNamespaceID(fd, id)
+	id, known := 0, false
+	if hostLink != "" {
+		// A link that is gone went out of service by another's hand, which is not for us to tell.
+		if l, err := s.conn.Link(link.Named(hostLink)); err == nil {
+			id, known = l.LowerNamespace, l.LowerNamespace != link.OwnNamespace
 		}
 	}
-	if hostLink != "" {
-		b.SyncLink(link.Named(hostLink))
-	}
-	if b.Len() == 0 {
+	if w == nil || !w.wantsID(cookie) {
 		return
 	}
-	taken, rest := without(s.conn.Do(b), fs.ErrExist)
-	_, rest = without(rest, unix.ENODEV) // the link is not in the host's stack any more
-	if rest == nil && taken {
-		id, rest = s.askID(fd)
+	if !known {
+		var err error
+		if id, err = s.askID(fd); err != nil {
+			s.cfg.Log.Warn("sandbox is not watched", "sandbox", sb.Name, "error", err)
+			return
+		}
 	}
-	if rest != nil {
-		s.cfg.Log.Warn("sandbox is not watched", "sandbox", sb.Name, "error", rest)
-		return
-	}
-	if wanted {
-		w.identified(cookie, id)
-	}
+	w.identified(cookie, id)
 }
 
 // askID is the id of a namespace that has one already, or the one the kernel gives it.
