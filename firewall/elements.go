@@ -28,7 +28,7 @@ type itemID struct {
 }
 
 func (it *item) id() itemID {
-	return itemID{it.set, int8(it.prefix.Bits()), it.elem.Key} //nolint:gosec // wraps as said, and tells all apart
+	return itemID{it.set, int8(it.prefix.Bits()), it.elem.Key}
 }
 
 // span tells whether the item is a prefix in a set of intervals.
@@ -71,7 +71,7 @@ func (b *builder) data(set setID, key, data nft.Tuple) {
 	b.add(item{set: set, elem: nft.KeyData(key, data)})
 }
 
-// links adds a link to a set where on is true.
+// link adds a link to a set where on is true.
 func (b *builder) link(on bool, set setID, name string) {
 	if on {
 		b.key(set, nft.Ifname(name))
@@ -94,7 +94,7 @@ func (b *builder) span(set setID, link string, p netip.Prefix, data nft.Tuple) {
 
 // itemsOf gives the elements that r consists of.
 func itemsOf(r *Rules) ([]item, error) {
-	var b builder
+	b := builder{items: make([]item, 0, 16)}
 	for i := range r.Bridges {
 		b.bridge(&r.Bridges[i])
 	}
@@ -143,7 +143,6 @@ func (b *builder) subnet(r *Bridge, p netip.Prefix) {
 		home = setLAN4
 	}
 	b.span(home.of(six), "", p, nft.Tuple{})
-	b.span(setHome4.of(six), r.Link, p, nft.Tuple{})
 	if r.Internal {
 		return
 	}
@@ -201,6 +200,8 @@ func (b *builder) address(p *BridgePort, mac net.HardwareAddr, a netip.Addr) {
 	}
 	if p.Adopted {
 		b.key(setEnd4.of(six), nft.Addr(a))
+	} else {
+		b.key(setHome4.of(six), nft.Ifname(p.Bridge).Addr(a))
 	}
 	if p.Isolated {
 		b.key(setIso4.of(six), nft.Ifname(p.Bridge).Addr(a))

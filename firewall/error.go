@@ -26,7 +26,7 @@ func (e *ConflictError) Error() string {
 }
 
 // Is tells whether target is the kind of the error.
-func (e *ConflictError) Is(target error) bool { return target == cnm.Exists } //nolint:errorlint // a Kind is compared by value
+func (e *ConflictError) Is(target error) bool { return target == cnm.Exists }
 
 // Errors that this package tells apart.
 var (

@@ -29,6 +29,7 @@ type lab struct {
 	conn  *link.Conn
 	fw    *firewall.Firewall
 	boxes map[string]*box
+	rules map[firewall.Owner]firewall.Rules // that were set
 	index int
 }
 
@@ -51,30 +52,43 @@ type box struct {
 // both runs fn on a host where bridge netfilter is off, and on one where it is on.
 func both(t *testing.T, fn func(l *lab)) {
 	t.Helper()
-	t.Parallel()
 	for _, on := range []string{"0", "1"} {
 		t.Run("bridge-nf-call="+on, func(t *testing.T) {
 			t.Parallel()
 			kerneltest.Run(t, func(t *testing.T) {
-				for _, key := range []string{"iptables", "ip6tables"} {
-					err := sysctl.Write("net/bridge/bridge-nf-call-"+key, on)
-					if errors.Is(err, fs.ErrNotExist) && on == "1" {
-						t.Skip("this kernel lacks bridge netfilter (CONFIG_BRIDGE_NETFILTER, module br_netfilter)")
-					}
-					if err != nil && !errors.Is(err, fs.ErrNotExist) {
-						t.Fatal(err)
-					}
-				}
+				needBridgeNetfilter(t, on)
 				fn(newLab(t, firewall.Config{}))
 			})
 		})
 	}
 }
 
+// needBridgeNetfilter switches bridge netfilter on or off. Where the kernel has none it is off.
+func needBridgeNetfilter(t *testing.T, on string) {
+	t.Helper()
+	for _, key := range []string{"iptables", "ip6tables"} {
+		err := sysctl.Write("net/bridge/bridge-nf-call-"+key, on)
+		if errors.Is(err, fs.ErrNotExist) && on == "1" {
+			t.Skip("this kernel lacks bridge netfilter (CONFIG_BRIDGE_NETFILTER, module br_netfilter)")
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// needOwned skips the test where tables cannot be owned.
+func needOwned(t *testing.T, fw *firewall.Firewall) {
+	t.Helper()
+	if !fw.Owned() {
+		t.Skip("this kernel lacks the table flags owner and persist (Linux 6.9)")
+	}
+}
+
 // newLab makes a host that forwards.
 func newLab(t *testing.T, cfg firewall.Config) *lab {
 	t.Helper()
-	l := &lab{T: t, boxes: map[string]*box{}, index: 100}
+	l := &lab{T: t, boxes: map[string]*box{}, rules: map[firewall.Owner]firewall.Rules{}, index: 100}
 	must(t, sysctl.WriteAll(
 		sysctl.Setting{Key: "net/ipv4/ip_forward", Value: "1"}, sysctl.Setting{Key: "net/ipv6/conf/all/forwarding", Value: "1"}))
 	here, err := netns.Current()
@@ -121,7 +135,8 @@ func (l *lab) next() int { l.index++; return l.index }
 // set is [firewall.Firewall.Set] that must succeed.
 func (l *lab) set(owner firewall.Owner, r firewall.Rules) {
 	l.Helper()
-	must(l, l.fw.Set(context.WithoutCancel(l.Context()), owner, r))
+	must(l, l.fw.Set(l.Context(), owner, r))
+	l.rules[owner] = r
 }
 
 // addr4 and addr6 are addresses of network n.
@@ -200,7 +215,37 @@ func (l *lab) endpointOn(name, hub, bridge string, n, number int, change ...func
 	l.set(b.owner(), b.rules)
 	l.plug(b, bridge)
 	l.address(b, addr4(n, 1), addr6(n, 1))
+	l.running(b, b.port)
+	l.await(l.boxes["host"], hub)
 	return b
+}
+
+// running waits until both ends of a box's link pass packets: the kernel may take a while after the second is up.
+func (l *lab) running(b *box, hostEnd string) {
+	l.Helper()
+	l.await(b, "eth0")
+	l.await(l.boxes["host"], hostEnd)
+}
+
+// await waits until a link of a box is running.
+func (l *lab) await(b *box, name string) {
+	l.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	w, err := link.Watch(ctx, link.WatchOptions{Namespace: b.ns.Fd(), Topics: link.Links})
+	must(l, err)
+	defer func() {
+		stop()
+		for range w.Events() {
+		}
+	}()
+	for {
+		v, err := b.conn.Link(link.Named(name))
+		must(l, err)
+		if v.Running() {
+			return
+		}
+		<-w.Events()
+	}
 }
 
 // plug puts a box to a bridge.
@@ -214,7 +259,7 @@ func (l *lab) plug(b *box, bridge string) {
 			Peer: link.Peer{Name: "eth0", MAC: link.MAC(b.mac), Namespace: b.ns.Fd()},
 		})
 		batch.SetLink(link.Change{
-			Link: link.Named(b.port), AddrGenMode: link.AddrGenNone, Port: link.Port{Hairpin: link.On}, Up: link.On,
+			Link: link.Named(b.port), AddrGenMode: link.AddrGenNone, Port: link.Port{Hairpin: link.On, Learning: link.Off}, Up: link.On,
 		})
 	})
 }
@@ -272,6 +317,7 @@ func (l *lab) neighbour(name string, n int) *box {
 		batch.AddAddress(link.Address{Link: index, Prefix: netip.PrefixFrom(linkLocal(cnm.MAC(b.peer)), 64), NoDAD: true})
 	})
 	l.address(b, outside4(n, 1), outside6(n, 1))
+	l.running(b, up)
 	return b
 }
 

@@ -21,7 +21,7 @@ type mirror struct {
 	touched map[itemID]before
 }
 
-// entry is one element that somebody wants.
+// entry is one element that somebody wants. Its item never changes.
 type entry struct {
 	item
 	wanted []Owner // at least one
@@ -30,7 +30,7 @@ type entry struct {
 
 // before is what the kernel has of an element.
 type before struct {
-	item
+	e    *entry // nil: there was none
 	sent bool
 }
 
@@ -98,7 +98,7 @@ func (m *mirror) clear(o Owner) []item {
 // touch notes what the kernel has of an element before it changes.
 func (m *mirror) touch(id itemID, e *entry) {
 	if _, ok := m.touched[id]; !ok {
-		m.touched[id] = before{e.item, e.sent}
+		m.touched[id] = before{e, e.sent}
 	}
 }
 
@@ -140,7 +140,7 @@ func (m *mirror) add(o Owner, items []item) error {
 func (m *mirror) insert(id itemID, it *item) *entry {
 	e := &entry{item: *it, sent: true}
 	if _, ok := m.touched[id]; !ok {
-		m.touched[id] = before{item: *it}
+		m.touched[id] = before{}
 	}
 	m.entries[id] = e
 	if e.span() {
@@ -234,7 +234,7 @@ func (e *entry) outer(bits int) itemID {
 	if e.link != "" {
 		key = key.Ifname(e.link)
 	}
-	return itemID{e.set, int8(bits), key.Addr(p.Addr())} //nolint:gosec // as in item.id
+	return itemID{e.set, int8(bits), key.Addr(p.Addr())}
 }
 
 // pending gives the difference between what the kernel has and what is wanted of all that was touched.
@@ -243,11 +243,11 @@ func (m *mirror) pending(sets *[setCount]*nft.Set) *nft.Drift {
 	for id, b := range m.touched {
 		e := m.entries[id]
 		now := e != nil && e.sent
-		if now && b.sent && e.elem == b.elem {
+		if now && b.sent && e.elem == b.e.elem {
 			continue
 		}
 		if b.sent {
-			del[id.set] = append(del[id.set], b.elem)
+			del[id.set] = append(del[id.set], b.e.elem)
 		}
 		if now {
 			add[id.set] = append(add[id.set], e.elem)
@@ -265,8 +265,17 @@ func (m *mirror) pending(sets *[setCount]*nft.Set) *nft.Drift {
 	return &d
 }
 
+// keptTouched is how large a map of what was touched is kept: an emptied map is as slow to walk as it once was large.
+const keptTouched = 256
+
 // commit notes that the kernel has what is wanted, or has again what it had.
-func (m *mirror) commit() { clear(m.touched) }
+func (m *mirror) commit() {
+	if len(m.touched) > keptTouched {
+		m.touched = map[itemID]before{}
+		return
+	}
+	clear(m.touched)
+}
 
 // fill gives those sets that are chosen all their elements; empty takes them away.
 func (m *mirror) fill(sets *[setCount]*nft.Set, chosen func(setID) bool) {

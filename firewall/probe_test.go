@@ -18,8 +18,8 @@ import (
 
 // How long a probe waits for what must come, and for what must not.
 const (
-	patience   = 10 * time.Second
-	impatience = 300 * time.Millisecond
+	patience   = 20 * time.Second
+	impatience = 250 * time.Millisecond
 )
 
 // serve answers on a TCP and a UDP port of a box with the box's name and who asked. A TCP connection then
@@ -102,19 +102,41 @@ func (b *box) ask(network string, to netip.AddrPort, wait time.Duration) (name s
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
 	}
-	_ = c.SetDeadline(time.Now().Add(wait))
-	if network == "udp" {
-		if _, err := c.Write([]byte("?")); err != nil {
-			return "", netip.Addr{}, nil //nolint:nilerr // refused
-		}
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		return "", netip.Addr{}, nil //nolint:nilerr // refused or silent
+	line, ok := converse(c, "?", wait)
+	if !ok {
+		return "", netip.Addr{}, nil
 	}
 	name, from, _ := strings.Cut(strings.TrimSpace(line), " ")
 	seen, err = netip.ParseAddr(from)
 	return name, seen, err
+}
+
+// again is how long a datagram is waited for before it is sent again: while a neighbour is not yet known, some are lost.
+const again = 400 * time.Millisecond
+
+// converse hears a line within a time; by UDP it asks for it, and repeats that.
+func converse(c net.Conn, say string, wait time.Duration) (string, bool) {
+	in := bufio.NewReader(c)
+	end := time.Now().Add(wait)
+	_, stream := c.(*net.TCPConn)
+	for time.Now().Before(end) {
+		next := end
+		if !stream {
+			if _, err := c.Write([]byte(say)); err != nil {
+				return "", false
+			}
+			if t := time.Now().Add(again); t.Before(end) {
+				next = t
+			}
+		}
+		_ = c.SetReadDeadline(next)
+		line, err := in.ReadString('\n')
+		var timeout net.Error
+		if err == nil || !errors.As(err, &timeout) || !timeout.Timeout() {
+			return line, err == nil
+		}
+	}
+	return "", false
 }
 
 // connect makes a connection from a box.
@@ -207,4 +229,31 @@ func (l *lab) checkOne(p probe, network string, to netip.AddrPort, seen netip.Ad
 	case seen.IsValid() && from != seen:
 		l.Errorf("%s from %s to %s %s was seen from %s, want %s (%s)", network, p.from, p.to, to, from, seen, p.seen)
 	}
+}
+
+// holder is a UDP socket of the host.
+type holder struct{ c *net.UDPConn }
+
+// hold binds a UDP port of the host.
+func (l *lab) hold(at netip.AddrPort) holder {
+	l.Helper()
+	var h holder
+	must(l, l.boxes["host"].ns.Do(func() error {
+		var err error
+		h.c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		return err
+	}))
+	l.Cleanup(func() { must(l, h.c.Close()) })
+	return h
+}
+
+// read gives the first datagram that comes within a time, or none.
+func (h holder) read(wait time.Duration) []string {
+	buf := make([]byte, 64)
+	_ = h.c.SetReadDeadline(time.Now().Add(wait))
+	n, err := h.c.Read(buf)
+	if err != nil {
+		return nil
+	}
+	return []string{string(buf[:n])}
 }

@@ -68,6 +68,7 @@ func guardRules() []nft.Rule {
 func guardInRules() []nft.Rule {
 	return []nft.Rule{
 		rule(nft.IIfName.In("nets"), nft.Return()),
+		rule(nft.IIfName.Prefix(ShardPrefix), nft.Return()),
 		rule(nft.IIfName.Is(nft.Ifname("lo")), nft.Return()),
 		rule(nft.CTDirection.Num(nft.Reply), nft.Return()),
 		rule(nft.CTState.Has(nft.CTRelated), nft.Return()),
@@ -139,6 +140,8 @@ func forwardRules(bit uint32) []nft.Rule {
 		rule(nft.IIfName.In("ifs"), nft.Goto("ours")),
 		rule(nft.OIfName.In("ifs"), nft.Goto("ours")),
 		rule(nft.IIfName.In("adopted"), marked(bit), nft.Goto("ours")),
+		noted("bridged, which takes the mark away", nft.IIfName.In("adopted"), nft.IPSaddr.In("end4"), nft.Goto("ours")),
+		rule(nft.IIfName.In("adopted"), nft.IP6Saddr.In("end6"), nft.Goto("ours")),
 		rule(nft.OIfName.In("adopted"), nft.IPDaddr.In("end4"), nft.Goto("ours")),
 		rule(nft.OIfName.In("adopted"), nft.IP6Daddr.In("end6"), nft.Goto("ours")),
 		noted("bridged", nft.Concat(nft.IIfName, nft.OIfName).VMap("pair")),
@@ -208,15 +211,16 @@ func liveRules(address4, address6, port nft.Field) []nft.Rule {
 // bridge netfilter is on, so that everything goes by its source.
 func sourceRules(bit uint32) []nft.Rule {
 	dnat := nft.CTStatus.Has(nft.CTDNAT)
-	home4, home6 := nft.Concat(nft.OIfName, nft.IPSaddr), nft.Concat(nft.OIfName, nft.IP6Saddr)
 	return []nft.Rule{
-		noted("back to where it came from", dnat, home4.In("home4"), nft.Masquerade(0)),
-		rule(dnat, home6.In("home6"), nft.Masquerade(0)),
+		noted("back to where it came from", dnat, nft.Concat(nft.OIfName, nft.IPSaddr).In("home4"), nft.Masquerade(0)),
+		rule(dnat, nft.Concat(nft.OIfName, nft.IP6Saddr).In("home6"), nft.Masquerade(0)),
+		rule(dnat, nft.OIfName.In("adopted"), nft.IPSaddr.In("lan4"), nft.Masquerade(0)),
+		rule(dnat, nft.OIfName.In("adopted"), nft.IP6Saddr.In("lan6"), nft.Masquerade(0)),
 		rule(dnat, nft.IPSaddr.Within(loopback4()), nft.OIfName.In("loop"), nft.Masquerade(0)),
 		rule(nft.OIfName.In("ifs"), nft.Return()),
-		rule(home4.In("home4"), nft.Return()),
-		rule(home6.In("home6"), nft.Return()),
-		noted("no endpoint's", nft.IPSaddr.In("lan4"), unmarked(bit), nft.Return()),
+		rule(nft.OIfName.In("adopted"), nft.IPDaddr.In("end4"), nft.Return()),
+		rule(nft.OIfName.In("adopted"), nft.IP6Daddr.In("end6"), nft.Return()),
+		noted("no endpoint's, or bridged", nft.IPSaddr.In("lan4"), unmarked(bit), nft.Return()),
 		rule(nft.IP6Saddr.In("lan6"), unmarked(bit), nft.Return()),
 		rule(nft.SNATMap(nft.IPv4, nft.Concat(nft.IPSaddr), "snat4")),
 		rule(nft.SNATMap(nft.IPv6, nft.Concat(nft.IP6Saddr), "snat6")),

@@ -18,9 +18,6 @@ func (f *Firewall) Set(ctx context.Context, owner Owner, r Rules) error {
 	if err != nil {
 		return err
 	}
-	if items == nil {
-		items = []item{}
-	}
 	return f.change(ctx, change{owner: items})
 }
 

@@ -128,8 +128,8 @@ func (f *Firewall) commit(ctx context.Context, batch []*request) {
 	}
 	err := f.send(ctx)
 	if err != nil {
-		for i := len(applied) - 1; i >= 0; i-- {
-			f.mirror.revert(applied[i].change, olds[i])
+		for i, r := range slices.Backward(applied) {
+			f.mirror.revert(r.change, olds[i])
 		}
 	}
 	f.mirror.commit()
