@@ -49,6 +49,7 @@ type Controller struct {
 	claims   *claims
 	events   *events
 	readOnly error // why nothing may be changed; set by New only
+	building bool  // what is missing was never there in this boot; true only inside New
 }
 
 // New takes the records that the store loaded, brings the kernel to what they say and returns a controller that is
@@ -73,6 +74,8 @@ func New(ctx context.Context, cfg Config, records cnm.Records) (*Controller, err
 			return c, nil
 		}
 	}
+	c.building = records.Boot.Fresh
+	defer func() { c.building = false }()
 	return c, c.restore(ctx)
 }
 

@@ -4,7 +4,6 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 
 	cnm "github.com/libnetwork/cnm"
@@ -93,29 +92,13 @@ func (c *Controller) checkEndpoint(ctx context.Context, nw cnm.Network, ep *cnm.
 	if err != nil {
 		return err
 	}
-	if err := c.checkMAC(nw, ep.MAC); err != nil {
-		return err
+	if ep.MAC != (cnm.MAC{}) && !ep.MAC.IsValid() {
+		return cnm.FieldErrorf(cnm.Invalid, "mac", "mac %s is a group address; an interface needs an individual one (second digit even)", ep.MAC)
 	}
 	if err := checkPublish(ctx, d, nw, ep.Publish); err != nil {
 		return err
 	}
 	return decode(d, nw, ep)
-}
-
-// checkMAC refuses an address that another endpoint of the network has: the bridge could reach only one of them.
-func (c *Controller) checkMAC(nw cnm.Network, mac cnm.MAC) error {
-	if mac == (cnm.MAC{}) {
-		return nil
-	}
-	if !mac.IsValid() {
-		return cnm.FieldErrorf(cnm.Invalid, "mac", "mac %s is a group address; an interface needs an individual one (second digit even)", mac)
-	}
-	for _, other := range c.table.endpointsOf(nw.ID) {
-		if other.MAC == mac {
-			return cnm.FieldErrorf(cnm.Exists, "mac", "mac %s is that of endpoint %s/%s; choose another one, or leave it out", mac, nw.Name, other.Name)
-		}
-	}
-	return nil
 }
 
 // checkWanted checks that each wanted address is in a subnet, at most one in each.
@@ -223,8 +206,10 @@ func (c *Controller) endEndpoint(ctx context.Context, at cnm.Attachment) error {
 
 // endLeft is the second half of endEndpoint, for an endpoint that is in no sandbox any more.
 func (c *Controller) endLeft(ctx context.Context, d cnm.Driver, at cnm.Attachment) error {
-	errs := []error{d.DeleteEndpoint(ctx, at.Network, at.Endpoint), c.releaseAddresses(ctx, at.Network, at.Endpoint)}
-	if err := errors.Join(errs...); err != nil {
+	if err := d.DeleteEndpoint(ctx, at.Network, at.Endpoint); err != nil {
+		return err
+	}
+	if err := c.releaseAddresses(ctx, at.Network, at.Endpoint); err != nil {
 		return err
 	}
 	k := cnm.Keys{Endpoints: []cnm.EndpointID{at.Endpoint.ID}}
@@ -232,6 +217,8 @@ func (c *Controller) endLeft(ctx context.Context, d cnm.Driver, at cnm.Attachmen
 		k.Joins = k.Endpoints
 	}
 	if err := c.forget(ctx, k); err != nil {
+		// Given back a second time, the addresses might be another's.
+		c.table.put(withoutAddresses(cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}}))
 		return err
 	}
 	c.tell(cnm.Event{Object: "endpoint", Action: "delete", Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Join.Sandbox, Name: at.Network.Name + "/" + at.Endpoint.Name})

@@ -3,11 +3,12 @@
 package controller
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	cnm "github.com/libnetwork/cnm"
-	"github.com/libnetwork/cnm/internal/undo"
 )
 
 // defaults decides for a sandbox which of its attachments holds the default route, each family apart: of those that
@@ -16,7 +17,7 @@ func defaults(ats []cnm.Attachment) map[cnm.EndpointID]cnm.FamilySet {
 	ats = slices.Clone(ats)
 	slices.SortFunc(ats, func(a, b cnm.Attachment) int {
 		if a.Join.GatewayPriority != b.Join.GatewayPriority {
-			return b.Join.GatewayPriority - a.Join.GatewayPriority
+			return cmp.Compare(b.Join.GatewayPriority, a.Join.GatewayPriority)
 		}
 		return olderJoin(a, b)
 	})
@@ -58,14 +59,12 @@ func (t *table) others(at cnm.Attachment) []cnm.Attachment {
 }
 
 // moveDefaults brings the default routes of ats to want, and returns the joins that changed, not yet recorded.
-func (c *Controller) moveDefaults(ctx context.Context, u *undo.Stack, ns cnm.OpenNamespace, ats []cnm.Attachment, want map[cnm.EndpointID]cnm.FamilySet) ([]cnm.Join, error) {
+func (c *Controller) moveDefaults(ctx context.Context, ns cnm.OpenNamespace, ats []cnm.Attachment, want map[cnm.EndpointID]cnm.FamilySet) ([]cnm.Join, error) {
 	var moved []cnm.Join
 	for _, at := range ats {
 		if at.Join.Default == want[at.Endpoint.ID] {
 			continue
 		}
-		before := at
-		u.Push("restore the default route", func(ctx context.Context) error { return c.replug(ctx, before) })
 		at.Join.Default = want[at.Endpoint.ID]
 		if err := c.plugAndGate(ctx, ns, at); err != nil {
 			return nil, err
@@ -90,20 +89,31 @@ func (c *Controller) plugAndGate(ctx context.Context, ns cnm.OpenNamespace, at c
 	return nil
 }
 
-// replug is plugAndGate with a namespace of its own.
-func (c *Controller) replug(ctx context.Context, at cnm.Attachment) error {
-	ns, err := c.stack.Open(ctx, at.Sandbox)
+// restoreDefaults takes back what a join changed of the default routes of a sandbox's other attachments: its own plug replaced
+// theirs, and they may have been told to give them up.
+func (c *Controller) restoreDefaults(ctx context.Context, sb cnm.Sandbox, others []cnm.Attachment, want map[cnm.EndpointID]cnm.FamilySet) error {
+	others = slices.DeleteFunc(slices.Clone(others), func(at cnm.Attachment) bool { return at.Join.Default == want[at.Endpoint.ID] })
+	if len(others) == 0 {
+		return nil
+	}
+	ns, err := c.stack.Open(ctx, sb)
+	if errors.Is(err, cnm.NotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer ns.Close()
-	return c.plugAndGate(ctx, ns, at)
+	var errs []error
+	for _, at := range others {
+		errs = append(errs, c.plugAndGate(ctx, ns, at))
+	}
+	return errors.Join(errs...)
 }
 
 // inherit gives the default routes that a leaving endpoint held to the others, and records it.
 func (c *Controller) inherit(ctx context.Context, ns cnm.OpenNamespace, others []cnm.Attachment) error {
-	var u undo.Stack
-	moved, err := c.moveDefaults(ctx, &u, ns, others, defaults(others))
+	moved, err := c.moveDefaults(ctx, ns, others, defaults(others))
 	if err != nil || len(moved) == 0 {
 		return err
 	}

@@ -30,6 +30,9 @@ func (c *Controller) Join(ctx context.Context, id cnm.EndpointID, sb cnm.Sandbox
 	if now.Join.Endpoint != "" {
 		return at, cnm.FieldErrorf(cnm.Exists, "endpoint", "endpoint %s/%s is in sandbox %q already; let it leave first", now.Network.Name, now.Endpoint.Name, now.Sandbox.Name)
 	}
+	if now.Endpoint.State != cnm.Ready {
+		return at, cnm.FieldErrorf(cnm.Busy, "endpoint", "endpoint %s/%s is %s", now.Network.Name, now.Endpoint.Name, now.Endpoint.State)
+	}
 	at, d, err := c.planAttach(ctx, cnm.AttachSpec{Network: ep.Network, Sandbox: sb})
 	if err != nil {
 		return cnm.Attachment{}, err
@@ -113,11 +116,15 @@ func (c *Controller) enter(ctx context.Context, u *undo.Stack, d cnm.Driver, at 
 	others := c.table.others(at)
 	want := defaults(append(others, at))
 	at.Join.Default = want[at.Endpoint.ID]
+	if at.Join.Result.Link == (cnm.Link{}) {
+		at.Join.Interface = "" // there is none
+	}
+	u.Push("restore the default routes", func(ctx context.Context) error { return c.restoreDefaults(ctx, at.Sandbox, others, want) })
 	u.Push("unplug", func(ctx context.Context) error { return c.unplug(ctx, at) })
 	if err := c.stack.Plug(ctx, ns, at); err != nil {
 		return at, err
 	}
-	moved, err := c.moveDefaults(ctx, u, ns, others, want)
+	moved, err := c.moveDefaults(ctx, ns, others, want)
 	if err != nil {
 		return at, err
 	}

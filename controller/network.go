@@ -111,6 +111,9 @@ func (c *Controller) DeleteNetwork(ctx context.Context, id cnm.NetworkID, force 
 		}
 	}
 	nw, h, err := c.ownNetwork(ctx, id)
+	if force && errors.Is(err, cnm.NotFound) {
+		return nil // another call that had it deleted was faster
+	}
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,12 @@ func checkPublish(ctx context.Context, d cnm.Driver, nw cnm.Network, specs []cnm
 
 // Publish adds and removes published ports of an endpoint while it runs; ports in neither list are not touched.
 // On an error nothing has changed.
-func (c *Controller) Publish(ctx context.Context, id cnm.EndpointID, add, remove []cnm.PortSpec) (at cnm.Attachment, err error) {
+func (c *Controller) Publish(ctx context.Context, id cnm.EndpointID, add, remove []cnm.PortSpec) (cnm.Attachment, error) {
+	return c.publish(ctx, id, func(at cnm.Attachment) ([]cnm.PortSpec, error) { return republish(at, add, remove) })
+}
+
+// publish gives an endpoint the list of published ports that want makes of it.
+func (c *Controller) publish(ctx context.Context, id cnm.EndpointID, want func(cnm.Attachment) ([]cnm.PortSpec, error)) (at cnm.Attachment, err error) {
 	defer func() { err = cnm.During("publish", err) }()
 	at, h, err := c.claimEndpoint(ctx, id)
 	if err != nil {
@@ -50,7 +55,7 @@ func (c *Controller) Publish(ctx context.Context, id cnm.EndpointID, add, remove
 		return at, err
 	}
 	before := at
-	if at.Endpoint.Publish, err = republish(at, add, remove); err != nil {
+	if at.Endpoint.Publish, err = want(at); err != nil {
 		return before, err
 	}
 	if err := checkPublish(ctx, d, at.Network, at.Endpoint.Publish); err != nil {
@@ -89,7 +94,8 @@ func (c *Controller) republishJoined(ctx context.Context, u *undo.Stack, d cnm.D
 	bound.Join.Result.Ports = ports
 	u.Push("publish as before", func(ctx context.Context) error {
 		back := before
-		back.Join.Result.Ports = ports
+		// Those of before count as held too, so that a port that was chosen is the same again.
+		back.Join.Result.Ports = append(slices.Clone(ports), before.Join.Result.Ports...)
 		_, err := p.Publish(ctx, back)
 		return err
 	})
@@ -197,29 +203,53 @@ func holders(ats []cnm.Attachment) []cnm.Attachment {
 // publishSplit gives each family's ports to the endpoint that holds its default route. What the first endpoint did is
 // taken back when the second refuses.
 func (c *Controller) publishSplit(ctx context.Context, held []cnm.Attachment, add, remove []cnm.PortSpec) ([]cnm.Attachment, error) {
-	var done []cnm.Attachment
+	for _, r := range remove {
+		if !slices.ContainsFunc(held, func(at cnm.Attachment) bool { return publishes(at, r) }) {
+			return nil, cnm.During("publish", cnm.FieldErrorf(cnm.NotFound, "publish", "sandbox %q does not publish %s on the networks of its default routes", held[0].Sandbox.Name, r))
+		}
+	}
+	var done, before []cnm.Attachment
 	for _, at := range held {
-		a, r := ofFamilies(add, at.Join.Default), ofFamilies(remove, at.Join.Default)
+		a := ofFamilies(add, at)
+		r := slices.DeleteFunc(slices.Clone(remove), func(r cnm.PortSpec) bool { return !publishes(at, r) })
 		if len(a)+len(r) == 0 {
 			continue
 		}
 		now, err := c.Publish(ctx, at.Endpoint.ID, a, r)
 		if err != nil {
-			for _, d := range done {
-				_, back := c.Publish(context.WithoutCancel(ctx), d.Endpoint.ID, ofFamilies(remove, d.Join.Default), ofFamilies(add, d.Join.Default))
-				err = errors.Join(err, back)
-			}
-			return nil, err
+			return nil, errors.Join(err, c.republishAs(context.WithoutCancel(ctx), before))
 		}
-		done = append(done, now)
+		done, before = append(done, now), append(before, at)
 	}
 	return done, nil
 }
 
-// ofFamilies narrows specifications to families; one without a host address gets the family's any-address.
-func ofFamilies(specs []cnm.PortSpec, fs cnm.FamilySet) []cnm.PortSpec {
+// republishAs gives endpoints the published ports that they had.
+func (c *Controller) republishAs(ctx context.Context, before []cnm.Attachment) error {
+	var errs []error
+	for _, at := range before {
+		_, err := c.publish(ctx, at.Endpoint.ID, func(cnm.Attachment) ([]cnm.PortSpec, error) { return at.Endpoint.Publish, nil })
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// publishes tells whether what a caller wrote means one of an endpoint's published ports.
+func publishes(at cnm.Attachment, r cnm.PortSpec) bool {
+	return slices.ContainsFunc(at.Endpoint.Publish, func(w cnm.PortSpec) bool { return names(r, w, at.Join.Result.Ports) })
+}
+
+// ofFamilies narrows specifications to the families whose default route an endpoint holds. One without a host address gets the
+// family's any-address, unless the endpoint has no other family: then it takes those of its network.
+func ofFamilies(specs []cnm.PortSpec, at cnm.Attachment) []cnm.PortSpec {
+	fs := at.Join.Default
+	whole := !slices.ContainsFunc(at.Endpoint.Addresses, func(p netip.Prefix) bool { return !fs.Has(cnm.FamilyOf(p.Addr())) })
 	var out []cnm.PortSpec
 	for _, s := range specs {
+		if !s.HostIP.IsValid() && whole {
+			out = append(out, s)
+			continue
+		}
 		if s.HostIP.IsValid() {
 			if fs.Has(cnm.FamilyOf(s.HostIP)) {
 				out = append(out, s)

@@ -4,6 +4,7 @@ package controller
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -62,10 +63,19 @@ func TestRepublish(t *testing.T) {
 func TestOfFamilies(t *testing.T) {
 	t.Parallel()
 	all := specs(t, "8080:80", "127.0.0.1:81:80", "[::1]:82:80")
-	if got, want := ofFamilies(all, cnm.FamilySet{IPv4: true}), specs(t, "0.0.0.0:8080:80", "127.0.0.1:81:80"); !slices.Equal(got, want) {
+	var at cnm.Attachment
+	at.Endpoint.Addresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24"), netip.MustParsePrefix("2001:db8::2/64")}
+	at.Join.Default = cnm.FamilySet{IPv4: true}
+	if got, want := ofFamilies(all, at), specs(t, "0.0.0.0:8080:80", "127.0.0.1:81:80"); !slices.Equal(got, want) {
 		t.Errorf("IPv4: got %v, want %v", got, want)
 	}
-	if got, want := ofFamilies(all, cnm.FamilySet{IPv6: true}), specs(t, "[::]:8080:80", "[::1]:82:80"); !slices.Equal(got, want) {
+	at.Join.Default = cnm.FamilySet{IPv6: true}
+	if got, want := ofFamilies(all, at), specs(t, "[::]:8080:80", "[::1]:82:80"); !slices.Equal(got, want) {
 		t.Errorf("IPv6: got %v, want %v", got, want)
+	}
+	// What its network says of host addresses counts where there is no choice to make.
+	at.Endpoint.Addresses = at.Endpoint.Addresses[1:]
+	if got, want := ofFamilies(all, at), specs(t, "8080:80", "[::1]:82:80"); !slices.Equal(got, want) {
+		t.Errorf("IPv6 alone: got %v, want %v", got, want)
 	}
 }

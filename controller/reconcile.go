@@ -111,27 +111,32 @@ func (p *pending) take() map[cnm.Hint]bool {
 	return hints
 }
 
-// look follows hints: to one sandbox or endpoint where they name one we know, else to everything.
+// look follows hints: to a sandbox or an endpoint where they name one, else to everything. What a hint names and we do not
+// know any more has ended. Namespaces that are gone come first, since their links are gone with them.
 func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool) {
+	for h := range hints {
+		if sb, ok := c.sandboxOf(h.Cookie); ok && h.Gone {
+			c.collectIfGone(ctx, sb)
+		}
+	}
 	all := false
 	for h := range hints {
-		sb, okSandbox := c.sandboxOf(h.Cookie)
-		ep, okLink := c.endpointOf(h.Link)
 		switch {
-		case h.Cookie != 0 && okSandbox && h.Gone:
-			c.collectIfGone(ctx, sb)
-		case h.Cookie != 0 && okSandbox:
-			c.reconcileSandbox(ctx, sb)
+		case h.Gone:
 		case h.Cookie != 0:
-			// A namespace that is no sandbox any more.
-		case h.Link != "" && okLink:
-			c.reconcileEndpoint(ctx, ep)
+			if sb, ok := c.sandboxOf(h.Cookie); ok {
+				c.reconcileSandbox(ctx, sb)
+			}
+		case h.Link != "":
+			if ep, ok := c.endpointOf(h.Link); ok {
+				c.reconcileEndpoint(ctx, ep)
+			}
 		default:
 			all = true
 		}
 	}
 	if all {
-		c.finish(ctx)
+		c.finish(ctx, true)
 		c.reconcileAll(ctx)
 	}
 }
@@ -150,7 +155,7 @@ func (c *Controller) endpointOf(link string) (cnm.EndpointID, bool) {
 	return id, ok
 }
 
-// reconcileEndpoint looks at one attachment: the driver's half, then the sandbox's.
+// reconcileEndpoint looks at one attachment: the driver's half, then the sandbox's. One whose namespace is gone is collected.
 func (c *Controller) reconcileEndpoint(ctx context.Context, id cnm.EndpointID) {
 	at, h, err := c.claimEndpoint(ctx, id)
 	if err != nil {
@@ -159,6 +164,14 @@ func (c *Controller) reconcileEndpoint(ctx context.Context, id cnm.EndpointID) {
 	defer h.release()
 	if !stands(at) {
 		return
+	}
+	switch ns, err := c.stack.Open(ctx, at.Sandbox); {
+	case errors.Is(err, cnm.NotFound):
+		h.release()
+		c.collectIfGone(ctx, at.Sandbox.ID)
+		return
+	case err == nil:
+		c.noteReconcile(ctx, "sandbox "+at.Sandbox.Name, ns.Close())
 	}
 	d, err := c.driver(at.Network)
 	if err != nil {
@@ -272,6 +285,9 @@ func (c *Controller) collectIfGone(ctx context.Context, id cnm.SandboxID) {
 
 // report makes an event and a log line of each drift.
 func (c *Controller) report(ctx context.Context, drifts []cnm.Drift) {
+	if c.building {
+		return
+	}
 	for _, d := range drifts {
 		action := "report"
 		if d.Repaired {

@@ -4,20 +4,24 @@ package controller
 
 import (
 	"context"
+	"slices"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/internal/undo"
 )
 
-// begin claims new objects: it reserves their names and records them. If the verb fails, both are undone.
+// begin claims new objects: it reserves their names and records them. If the verb fails, both are undone. Records that the
+// store does not let go of stay, without the addresses, which are given back: the next look at everything ends them.
 func (c *Controller) begin(ctx context.Context, u *undo.Stack, r cnm.Records) error {
 	if err := c.table.add(r); err != nil {
 		return err
 	}
 	k := keysOf(r)
 	u.Push("forget the record", func(ctx context.Context) error {
-		err := c.store.Drop(ctx, k)
-		c.table.drop(k)
+		err := c.forget(ctx, k)
+		if err != nil {
+			c.table.put(withoutAddresses(r))
+		}
 		return err
 	})
 	return c.store.Put(ctx, r)
@@ -50,6 +54,15 @@ func (c *Controller) forget(ctx context.Context, k cnm.Keys) error {
 	}
 	c.table.drop(k)
 	return nil
+}
+
+// withoutAddresses is r with endpoints that have given their addresses back.
+func withoutAddresses(r cnm.Records) cnm.Records {
+	r.Endpoints = slices.Clone(r.Endpoints)
+	for i := range r.Endpoints {
+		r.Endpoints[i].Addresses = nil
+	}
+	return r
 }
 
 func keysOf(r cnm.Records) cnm.Keys {

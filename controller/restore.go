@@ -16,8 +16,9 @@ func (c *Controller) restore(ctx context.Context) error {
 	if err := c.declare(ctx); err != nil {
 		return cnm.During("restore the firewall", err)
 	}
-	c.finish(ctx)
+	c.finish(ctx, false)
 	c.reconcileAll(ctx)
+	c.finish(ctx, true)
 	return nil
 }
 
@@ -120,8 +121,8 @@ func stands(at cnm.Attachment) bool {
 }
 
 // finish completes deletions that were under way and undoes what was being made. What cannot be finished keeps its record
-// and is tried again by the next look at everything.
-func (c *Controller) finish(ctx context.Context) {
+// and is tried again by the next look at everything. Ports are published only where updates says so: their networks have to be up.
+func (c *Controller) finish(ctx context.Context, updates bool) {
 	r := c.Records(ctx)
 	note := func(what, name string, err error) {
 		if err != nil && !errors.Is(err, cnm.NotFound) {
@@ -129,7 +130,9 @@ func (c *Controller) finish(ctx context.Context) {
 		}
 	}
 	for _, ep := range r.Endpoints {
-		note("endpoint", ep.Name, c.finishEndpoint(ctx, ep.ID))
+		if at, ok := c.table.attachment(ep.ID); ok && !rests(at) && (updates || at.Endpoint.State != cnm.Updating) {
+			note("endpoint", ep.Name, c.finishEndpoint(ctx, ep.ID))
+		}
 	}
 	for _, j := range r.Joins {
 		if _, ok := c.table.endpoint(j.Endpoint); !ok {
@@ -156,8 +159,24 @@ func (c *Controller) abandoned(ctx context.Context, k key, transitional func() b
 	return h.own(ctx, k) == nil && transitional()
 }
 
+// rests tells whether nothing is under way with an endpoint, neither by its own state nor by its join's, which a crash between
+// the store's two files may leave apart.
+func rests(at cnm.Attachment) bool {
+	if at.Network.ID == "" {
+		return false
+	}
+	if at.Join.Endpoint == "" {
+		return at.Endpoint.State == cnm.Ready
+	}
+	return at.Endpoint.State == cnm.Joined && at.Join.State == cnm.Joined
+}
+
 // finishEndpoint brings one endpoint out of a transitional state.
 func (c *Controller) finishEndpoint(ctx context.Context, id cnm.EndpointID) error {
+	if at, ok := c.table.attachment(id); ok && at.Network.ID == "" {
+		// Its network was lost with the state directory.
+		return c.forget(ctx, cnm.Keys{Endpoints: []cnm.EndpointID{id}, Joins: []cnm.EndpointID{id}})
+	}
 	at, h, err := c.claimEndpoint(ctx, id)
 	if err != nil {
 		return err
@@ -170,15 +189,15 @@ func (c *Controller) finishEndpoint(ctx context.Context, id cnm.EndpointID) erro
 		return c.finishUpdate(ctx, at)
 	case cnm.Ready, cnm.Joined, cnm.Joining, cnm.Leaving:
 	}
-	if at.Join.Endpoint != "" && at.Join.State != cnm.Joined {
+	switch {
+	case rests(at):
+		return nil
+	case at.Join.Endpoint != "":
 		return c.leave(ctx, at)
 	}
-	if at.Join.Endpoint == "" && at.Endpoint.State != cnm.Ready {
-		// The join was boot-scoped and went with the boot; the endpoint was made to be kept.
-		at.Endpoint.State = cnm.Ready
-		return c.mark(ctx, at)
-	}
-	return nil
+	// The join was boot-scoped and went with the boot; the endpoint was made to be kept.
+	at.Endpoint.State = cnm.Ready
+	return c.mark(ctx, at)
 }
 
 // finishUpdate publishes what the record wants.

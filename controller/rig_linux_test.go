@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,17 +50,23 @@ type rig struct {
 	store    *store
 	addrs    *pool.Allocator
 	close    func()
-	stop     func() // ends Run
+	stop     func()   // ends Run
+	pins     []string // of namespaces that are not ours
 	pristine audit.Picture
+	log      *logger
+	looks    atomic.Int64  // at everything
+	looked   chan struct{} // gets one value after each, unless nobody took the last
+	// lose changes what a controller is made of; nil: nothing.
+	lose func(*cnm.Records, *controller.Config)
 }
 
 // newRig builds the host and starts a controller that has nothing yet. It does not run: see run.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, fuse: &fuse{}, stop: func() {}}
+	r := &rig{t: t, fuse: &fuse{}, stop: func() {}, looked: make(chan struct{}, 1)}
 	r.store = &store{Store: mem.New(), fuse: r.fuse}
 	var b link.Batch
-	b.CreateBridge(link.Bridge{Name: "lan0"})
+	b.CreateBridge(link.Bridge{Name: "lan0", MAC: link.MAC{2, 0, 0, 0, 0, 100}})
 	b.SetLink(link.Change{Link: link.Named("lan0"), AddrGenMode: link.AddrGenNone, Up: link.On})
 	r.change(&b)
 	for _, dir := range []string{runDir, foreignDir} {
@@ -82,7 +90,8 @@ func newRig(t *testing.T) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	ctx := context.WithoutCancel(r.t.Context())
-	log := slog.New(slog.NewTextHandler(logger{r.t}, nil))
+	r.log = &logger{t: r.t}
+	log := slog.New(slog.NewTextHandler(r.log, nil))
 	var closes []func() error
 	r.close = func() {
 		for _, f := range slices.Backward(closes) {
@@ -118,12 +127,16 @@ func (r *rig) start() {
 	records, err := r.store.Load(ctx)
 	must(err)
 	records.Boot = cnm.Boot{Group: group}
-	r.Controller, err = controller.New(ctx, controller.Config{
+	cfg := controller.Config{
 		Log: log, Store: r.store, Stack: stack{netstack, r.fuse}, Names: names{dns.New(dns.Config{RunDir: runDir}), r.fuse},
-		Drivers:    map[string]cnm.Driver{"bridge": driver{br, r.fuse}, "host": host.Driver{}, "null": null.Driver{}},
+		Drivers:    map[string]cnm.Driver{"bridge": driver{br, r.fuse, r}, "host": host.Driver{}, "null": null.Driver{}},
 		Allocators: map[string]cnm.Allocator{"pool": r.addrs, "null": ipamnull.Allocator{}},
 		Together:   fw.Together,
-	}, records)
+	}
+	if r.lose != nil {
+		r.lose(&records, &cfg)
+	}
+	r.Controller, err = controller.New(ctx, cfg, records)
 	must(err)
 }
 
@@ -163,6 +176,9 @@ func (r *rig) end() {
 	r.fuse.mend()
 	r.check()
 	r.clear()
+	for _, path := range r.pins {
+		r.ok(netns.Unpin(path))
+	}
 	r.quiet()
 	if lines := r.picture().Diff(r.pristine); len(lines) > 0 {
 		r.t.Errorf("after all was deleted the host is not what it was:\n%s", strings.Join(lines, "\n"))
@@ -192,11 +208,19 @@ func (r *rig) clear() {
 	}
 }
 
+// picture is what is on the host, without what comes by itself once a bridge has had its first port, the identifiers of
+// namespaces, which the first endpoint brings, and whether somebody owns our tables just now.
 func (r *rig) picture() audit.Picture {
 	r.t.Helper()
 	p, err := audit.Take(context.WithoutCancel(r.t.Context()), audit.Scope{RunDir: runDir})
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	p.Lines = slices.DeleteFunc(p.Lines, func(line string) bool {
+		return strings.HasPrefix(line, "route local ") || strings.HasPrefix(line, "namespaces joined ")
+	})
+	for i, line := range p.Lines {
+		p.Lines[i] = strings.TrimSuffix(strings.Replace(line, `flags "owner,persist"`, `flags "persist"`, 1), ", running")
 	}
 	return p
 }
@@ -232,9 +256,29 @@ func (r *rig) check() {
 			r.t.Errorf("%s is %s", id, state)
 		}
 	}
-	if lines := audit.Check(ctx, all, audit.Scope{RunDir: runDir}); len(lines) > 0 {
+	if lines := r.findings(); len(lines) > 0 {
 		r.t.Errorf("the host is not as the records say:\n%s", strings.Join(lines, "\n"))
 	}
+}
+
+// findings are what in the kernel is not as the records say.
+func (r *rig) findings() []string {
+	ctx := context.WithoutCancel(r.t.Context())
+	return audit.Check(ctx, r.Records(ctx), audit.Scope{RunDir: runDir})
+}
+
+// drifts are those that this controller told of.
+func (r *rig) drifts() []string {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	return r.log.drifts
+}
+
+// closed tells whether the firewall closes a link for transit.
+func (r *rig) closed(link string) bool {
+	return slices.ContainsFunc(r.picture().Lines, func(line string) bool {
+		return strings.Contains(line, "set opened") && strings.HasSuffix(line, `element "`+link+`"`)
+	})
 }
 
 // byID is a set of records without an order.
@@ -312,7 +356,7 @@ func (r *rig) adopted(name string) cnm.Sandbox {
 	path := filepath.Join(foreignDir, name)
 	_, err := netns.Make(path, nil)
 	r.ok(err)
-	r.t.Cleanup(func() { _ = netns.Unpin(path) })
+	r.pins = append(r.pins, path)
 	sb, err := r.CreateSandbox(r.t.Context(), cnm.SandboxSpec{Name: name, Path: path})
 	r.ok(err)
 	return sb
@@ -372,13 +416,22 @@ func ports80(t *testing.T, texts ...string) []cnm.PortSpec {
 	return all
 }
 
-// sortedKeys is for errors that read the same each time.
-func sortedKeys(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 // logger writes what is logged into the test's own log.
-type logger struct{ t *testing.T }
+type logger struct {
+	t      *testing.T
+	mu     sync.Mutex // guards drifts
+	drifts []string
+}
 
-func (l logger) Write(b []byte) (int, error) {
-	l.t.Log(strings.TrimSpace(string(b)))
+func (l *logger) Write(b []byte) (int, error) {
+	line := strings.TrimSpace(string(b))
+	l.t.Log(line)
+	if strings.Contains(line, "msg=drift") {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.drifts = append(l.drifts, line)
+	}
 	return len(b), nil
 }

@@ -138,10 +138,10 @@ func (r *rig) walk(s scene, kill, after bool, then func(verb func(context.Contex
 			r.t.Errorf("step %d of %s failed and nobody was told", at, strings.Join(made, ", "))
 		}
 		then(verb, before, was)
-		if r.t.Failed() {
-			r.t.Fatalf("that was with step %d failing of %s", at, strings.Join(made, ", "))
-		}
 		r.check()
+		if r.t.Failed() {
+			r.t.Fatalf("that was with step %d failing of %s: %v", at, strings.Join(made, ", "), err)
+		}
 		r.clear()
 		r.quiet()
 	}

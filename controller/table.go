@@ -3,6 +3,7 @@
 package controller
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -25,6 +26,13 @@ type table struct {
 	inSandbox     map[cnm.SandboxID]map[cnm.NetworkID]cnm.EndpointID
 	byCookie      map[uint64]cnm.SandboxID
 	byHostLink    map[string]cnm.EndpointID
+	macs          map[macKey]cnm.EndpointID
+}
+
+// macKey is a MAC address on a network, which has room for one of it.
+type macKey struct {
+	network cnm.NetworkID
+	mac     cnm.MAC
 }
 
 func newTable() *table {
@@ -39,10 +47,11 @@ func newTable() *table {
 		inSandbox:     map[cnm.SandboxID]map[cnm.NetworkID]cnm.EndpointID{},
 		byCookie:      map[uint64]cnm.SandboxID{},
 		byHostLink:    map[string]cnm.EndpointID{},
+		macs:          map[macKey]cnm.EndpointID{},
 	}
 }
 
-// put inserts or replaces records. The names of new ones must have been free under the same lock: see reserve.
+// put inserts or replaces records. New ones come by add, which sees to it that their names are free.
 func (t *table) put(r cnm.Records) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,6 +80,10 @@ func (t *table) add(r cnm.Records) error {
 			nw := t.networks[ep.Network]
 			return cnm.FieldErrorf(cnm.Exists, "name", "endpoint %s/%s exists; choose another name or remove it first", nw.Name, t.endpoints[id].Name)
 		}
+		if id, ok := t.macs[macKey{ep.Network, ep.MAC}]; ok && ep.MAC != (cnm.MAC{}) {
+			// The network could reach only one of them.
+			return cnm.FieldErrorf(cnm.Exists, "mac", "mac %s is that of endpoint %s/%s; choose another one, or leave it out", ep.MAC, t.networks[ep.Network].Name, t.endpoints[id].Name)
+		}
 	}
 	t.putLocked(r)
 	return nil
@@ -97,6 +110,9 @@ func (t *table) putLocked(r cnm.Records) {
 			t.endpointNames[ep.Network] = names
 		}
 		names[cnm.FoldName(ep.Name)] = ep.ID
+		if ep.MAC != (cnm.MAC{}) {
+			t.macs[macKey{ep.Network, ep.MAC}] = ep.ID
+		}
 	}
 	for _, j := range r.Joins {
 		t.joins[j.Endpoint] = j
@@ -122,7 +138,8 @@ func (t *table) drop(k cnm.Keys) {
 	for _, id := range k.Endpoints {
 		if ep, ok := t.endpoints[id]; ok {
 			delete(t.endpoints, id)
-			delete(t.endpointNames[ep.Network], cnm.FoldName(ep.Name))
+			deleteIf(t.endpointNames[ep.Network], cnm.FoldName(ep.Name), id)
+			deleteIf(t.macs, macKey{ep.Network, ep.MAC}, id)
 			if len(t.endpointNames[ep.Network]) == 0 {
 				delete(t.endpointNames, ep.Network)
 			}
@@ -131,16 +148,14 @@ func (t *table) drop(k cnm.Keys) {
 	for _, id := range k.Sandboxes {
 		if sb, ok := t.sandboxes[id]; ok {
 			delete(t.sandboxes, id)
-			delete(t.sandboxNames, cnm.FoldName(sb.Name))
-			if t.byCookie[sb.Namespace.Cookie] == id {
-				delete(t.byCookie, sb.Namespace.Cookie)
-			}
+			deleteIf(t.sandboxNames, cnm.FoldName(sb.Name), id)
+			deleteIf(t.byCookie, sb.Namespace.Cookie, id)
 		}
 	}
 	for _, id := range k.Networks {
 		if nw, ok := t.networks[id]; ok {
 			delete(t.networks, id)
-			delete(t.networkNames, cnm.FoldName(nw.Name))
+			deleteIf(t.networkNames, cnm.FoldName(nw.Name), id)
 		}
 	}
 }
@@ -152,11 +167,18 @@ func (t *table) dropJoin(id cnm.EndpointID) {
 		return
 	}
 	delete(t.joins, id)
-	delete(t.inSandbox[j.Sandbox], j.Network)
+	deleteIf(t.inSandbox[j.Sandbox], j.Network, id)
 	if len(t.inSandbox[j.Sandbox]) == 0 {
 		delete(t.inSandbox, j.Sandbox)
 	}
-	delete(t.byHostLink, j.Result.Link.Host)
+	deleteIf(t.byHostLink, j.Result.Link.Host, id)
+}
+
+// deleteIf takes an entry out of an index if it is that of id: records at odds with each other must not hide one another.
+func deleteIf[K, ID comparable](index map[K]ID, key K, id ID) {
+	if index[key] == id {
+		delete(index, key)
+	}
 }
 
 func (t *table) network(id cnm.NetworkID) (cnm.Network, bool) {
@@ -224,13 +246,7 @@ func (t *table) attachments(id cnm.SandboxID) []cnm.Attachment {
 
 // olderJoin orders attachments by when they were joined; the number makes the order total.
 func olderJoin(a, b cnm.Attachment) int {
-	if c := a.Join.Joined.Compare(b.Join.Joined); c != 0 {
-		return c
-	}
-	if a.Join.Number < b.Join.Number {
-		return -1
-	}
-	return 1
+	return cmp.Or(a.Join.Joined.Compare(b.Join.Joined), cmp.Compare(a.Join.Number, b.Join.Number))
 }
 
 // endpointsOf are the endpoints of a network, by name.

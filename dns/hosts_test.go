@@ -73,7 +73,8 @@ func TestHostsFile(t *testing.T) {
 		"hostname": {box(func(sb *cnm.Sandbox) { sb.Hostname = "web.example.com" }), []cnm.Attachment{first}},
 		"extra": {box(func(sb *cnm.Sandbox) {
 			sb.ExtraHosts = []cnm.HostEntry{
-				{Name: "db", Address: netip.MustParseAddr("192.0.2.7")}, {Name: "db", Address: netip.MustParseAddr("2001:db8::7")},
+				{Name: "db", Address: netip.MustParseAddr("192.0.2.7")},
+				{Name: "db", Address: netip.MustParseAddr("2001:db8::7")},
 				{Name: "mapped", Address: netip.MustParseAddr("::ffff:192.0.2.8")},
 			}
 		}), []cnm.Attachment{first}},

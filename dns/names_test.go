@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -116,13 +117,13 @@ func TestFilesRefuses(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for what, make := range map[string]func(path string) error{
+	for what, occupy := range map[string]func(path string) error{
 		"symlink":   func(path string) error { return os.Symlink(victim, path) },
 		"fifo":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
 		"directory": func(path string) error { return os.Mkdir(path, 0o755) },
 	} {
 		path := filepath.Join(base, "hosts")
-		if err := make(path); err != nil {
+		if err := occupy(path); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := n.Files(t.Context(), box(nil), nil); err == nil {
@@ -177,7 +178,7 @@ func TestConcurrentPut(t *testing.T) {
 	for i := range 8 {
 		var at []cnm.Attachment
 		for j := range i {
-			at = append(at, joined(fmt.Sprint(j), nil, fmt.Sprintf("10.%d.0.2/24", j)))
+			at = append(at, joined(strconv.Itoa(j), nil, fmt.Sprintf("10.%d.0.2/24", j)))
 		}
 		versions = append(versions, at)
 		whole, err := HostsFile(sb, at)

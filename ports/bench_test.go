@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/libnetwork/cnm"
@@ -72,7 +73,7 @@ func BenchmarkRestore(b *testing.B) {
 			runtime.ReadMemStats(&before)
 			b.StartTimer()
 			for i := 0; i < len(list); i += 2 {
-				if stolen := h.Restore(fmt.Sprint(i), "a", list[i:i+2], endpoint()); len(stolen) != 0 {
+				if stolen := h.Restore(strconv.Itoa(i), "a", list[i:i+2], endpoint()); len(stolen) != 0 {
 					b.Fatal(stolen)
 				}
 			}

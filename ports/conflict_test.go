@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,10 +30,14 @@ func TestNobodyJoins(t *testing.T) {
 			address string
 			want    error
 		}{
-			{"0.0.0.0:8080", unix.EADDRINUSE}, {"127.0.0.1:8080", unix.EADDRINUSE},
-			{"[::]:8080", unix.EADDRINUSE}, {"[::1]:8080", unix.EADDRINUSE},
-			{"0.0.0.0:8081", unix.EADDRINUSE}, {"127.0.0.2:8081", unix.EADDRINUSE},
-			{"127.0.0.3:8081", nil}, {"[::1]:8081", nil},
+			{"0.0.0.0:8080", unix.EADDRINUSE},
+			{"127.0.0.1:8080", unix.EADDRINUSE},
+			{"[::]:8080", unix.EADDRINUSE},
+			{"[::1]:8080", unix.EADDRINUSE},
+			{"0.0.0.0:8081", unix.EADDRINUSE},
+			{"127.0.0.2:8081", unix.EADDRINUSE},
+			{"127.0.0.3:8081", nil},
+			{"[::1]:8081", nil},
 		} {
 			for _, proto := range []cnm.Protocol{cnm.TCP, cnm.UDP} {
 				for _, opt := range []int{0, unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
@@ -167,7 +172,7 @@ func TestRace(t *testing.T) {
 		promised := map[cnm.Port]string{}
 		for i := range 64 {
 			wait.Go(func() {
-				owner := fmt.Sprint(i)
+				owner := strconv.Itoa(i)
 				specs := []string{fmt.Sprintf("%d-%d:80", lowest, lowest+numbers-1), fmt.Sprintf("%d:80", lowest+i/2), "80"}
 				got, err := h.Hold(t.Context(), request(t, owner, specs[i%3]))
 				if err != nil && !errors.Is(err, cnm.Exists) && !errors.Is(err, cnm.Exhausted) {

@@ -6,10 +6,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -137,8 +137,8 @@ func TestSessionsAreBounded(t *testing.T) {
 		var froms []string
 		clients := []net.Conn{dialUDP(t, "[::1]:8053"), dialUDP(t, "[::1]:8053"), dialUDP(t, "[::1]:8053")}
 		for _, i := range []int{0, 1, 0, 2, 0, 1} { // the third takes the place of the second, and loses it again
-			from, answer, err := ask(clients[i], fmt.Sprint(i))
-			if err != nil || answer != fmt.Sprint(i) {
+			from, answer, err := ask(clients[i], strconv.Itoa(i))
+			if err != nil || answer != strconv.Itoa(i) {
 				t.Errorf("client %d: %q (%v)", i, answer, err)
 			}
 			if n := h.Usage().Sessions; n > 2 {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -134,11 +135,11 @@ func TestClose(t *testing.T) {
 		for i := range 16 {
 			wait.Go(func() {
 				for {
-					if _, err := h.Hold(t.Context(), request(t, fmt.Sprint(i), "80", "80/udp")); err != nil {
+					if _, err := h.Hold(t.Context(), request(t, strconv.Itoa(i), "80", "80/udp")); err != nil {
 						wantKind(t, err, cnm.Unavailable, "no longer held")
 						return
 					}
-					h.ReleaseAll(fmt.Sprint(i))
+					h.ReleaseAll(strconv.Itoa(i))
 				}
 			})
 		}
@@ -167,7 +168,7 @@ func TestQuarantineOfTheKernel(t *testing.T) {
 		go func() { ended <- s.Run(ctx) }()
 		h := newHolder(t, Config{Quarantine: s})
 		for i := range 5 {
-			owner := fmt.Sprint(i)
+			owner := strconv.Itoa(i)
 			hold1(t, h, owner, "8080:80", "8080:80/udp")
 			h.ReleaseAll(owner)
 		}

@@ -93,8 +93,13 @@ func TestGroups(t *testing.T) {
 		addrs []netip.Addr
 		want  int
 	}{
-		{both(), 1}, {both()[:1], 1}, {both()[1:], 1}, {[]netip.Addr{one}, 1},
-		{[]netip.Addr{one, netip.IPv6Unspecified()}, 2}, {append(both(), one), 2}, {nil, 0},
+		{both(), 1},
+		{both()[:1], 1},
+		{both()[1:], 1},
+		{[]netip.Addr{one}, 1},
+		{[]netip.Addr{one, netip.IPv6Unspecified()}, 2},
+		{append(both(), one), 2},
+		{nil, 0},
 	} {
 		if got := groups(tc.addrs); len(got) != tc.want {
 			t.Errorf("%v gives %v, want %d groups", tc.addrs, got, tc.want)

@@ -85,7 +85,7 @@ func wantRefusedFrom(t *testing.T, what, from, address string) {
 	t.Helper()
 	dialer := net.Dialer{Timeout: limit}
 	if from != "" {
-		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 0))
 	}
 	c, err := dialer.Dial("tcp", address)
 	if errors.Is(err, syscall.ECONNRESET) {
@@ -144,9 +144,12 @@ func TestSpliceTCP(t *testing.T) {
 			address string
 			at      *net.TCPListener
 		}{
-			{"[::1]:8080", server6}, {"127.0.0.1:8080", server6},
-			{"[::1]:8081", server6}, {"127.0.0.2:8081", server6},
-			{"[::1]:8082", server4}, {"127.0.0.1:8082", server4},
+			{"[::1]:8080", server6},
+			{"127.0.0.1:8080", server6},
+			{"[::1]:8081", server6},
+			{"127.0.0.2:8081", server6},
+			{"[::1]:8082", server4},
+			{"127.0.0.1:8082", server4},
 		} {
 			for _, clientFirst := range []bool{true, false} {
 				a, b := dialTCP(t, tc.address), accept(t, tc.at)
@@ -297,7 +300,7 @@ func exhaust(t *testing.T) (end func()) {
 }
 
 // TestNoDescriptorForClient runs out of descriptors while a client connects: with
-// the spare one the client is refused, without it it waits.
+// the spare one the client is refused, without it the client waits.
 func TestNoDescriptorForClient(t *testing.T) {
 	t.Parallel()
 	for _, spare := range []bool{true, false} {

@@ -93,7 +93,7 @@ func (w *watch) read(e link.Event) (netns.Cookie, meaning) {
 		}
 		return 0, nothing
 	case *link.LinkEvent:
-		id, bad = e.Namespace, w.fell(e.Namespace, e.Link.Index, e.Link.Up() && !e.Gone)
+		id, bad = e.Namespace, w.altered(e.Namespace, e.Link, e.Link.Up() && !e.Gone)
 	case *link.AddressEvent:
 		id, bad = e.Namespace, e.Gone
 	case *link.RouteEvent:

@@ -43,7 +43,7 @@ type watch struct {
 type followed struct {
 	path       string             // watched; "" if none
 	stop       context.CancelFunc // ends the watch of its process
-	up         map[int]struct{}   // links that were seen up: one that is born is down too
+	up         map[int]shape      // links that were seen up: one that is born is down too
 	identified bool               // its id in the host's namespace is in ids
 }
 
@@ -150,7 +150,7 @@ func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie) {
 		return
 	}
 	ctx, stop := context.WithCancel(w.ctx)
-	f := &followed{stop: stop, up: make(map[int]struct{})}
+	f := &followed{stop: stop, up: make(map[int]shape)}
 	w.followed[cookie] = f
 	var err error
 	if sb.PID != 0 {
@@ -285,8 +285,14 @@ func (w *watch) takeID(id int) (netns.Cookie, bool) {
 	return all[0], w.followed[all[0]] != nil
 }
 
-// fell notes the state of a link and tells whether it was up before and is no more.
-func (w *watch) fell(id, index int, up bool) bool {
+// shape is what of a link is watched besides its being up.
+type shape struct {
+	mtu int
+	mac link.MAC
+}
+
+// altered notes the state of a link and tells whether it was up before and is no more, or looks other.
+func (w *watch) altered(id int, l link.Link, up bool) bool {
 	cookie, ok := w.of(id)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -294,13 +300,14 @@ func (w *watch) fell(id, index int, up bool) bool {
 	if !ok || f == nil {
 		return false
 	}
-	_, was := f.up[index]
+	before, was := f.up[l.Index]
+	now := shape{l.MTU, l.MAC}
 	if up {
-		f.up[index] = struct{}{}
+		f.up[l.Index] = now
 	} else {
-		delete(f.up, index)
+		delete(f.up, l.Index)
 	}
-	return was && !up
+	return was && (!up || now != before)
 }
 
 // saw notes which links of a namespace are up.
@@ -313,7 +320,7 @@ func (w *watch) saw(cookie netns.Cookie, links []link.Link) {
 	}
 	for _, l := range links {
 		if l.Up() {
-			f.up[l.Index] = struct{}{}
+			f.up[l.Index] = shape{l.MTU, l.MAC}
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (c *Client) Events(ctx context.Context) (iter.Seq2[wire.Event, error], erro
 	if c.timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 	}
-	resp, err := c.send(ctx, "GET", at("v1", "events"), nil, "")
+	resp, err := c.send(ctx, "GET", at("v1", "events"), nil, "") //nolint:bodyclose // the sequence closes it
 	if err != nil {
 		cancel()
 		return nil, err

@@ -22,7 +22,7 @@ import (
 
 func TestNetworkCalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	world(r)
 	nw := want[wire.Network](r, "GET", "/v1/networks/FRONT", "")
 	if nw.Name != "front" || !slices.Equal(nw.Endpoints, []string{"web", "spare"}) || nw.Labels["tier"] != "1" || nw.Options["bridge"] != "br7" || nw.IPv6 || !nw.IPv4 {
@@ -43,7 +43,7 @@ func TestNetworkCalls(t *testing.T) {
 
 func TestSandboxCalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	world(r)
 	sb := want[wire.Sandbox](r, "GET", "/v1/sandboxes/web", "")
 	if len(sb.Endpoints) != 1 || sb.Endpoints[0].Network != "front" || sb.Endpoints[0].Sandbox != "web" || !sb.Owned || sb.NamespaceCookie == 0 {
@@ -63,7 +63,7 @@ func TestSandboxCalls(t *testing.T) {
 
 func TestEndpointCalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	world(r)
 	spare := want[wire.Endpoint](r, "GET", "/v1/endpoints/front/spare", "")
 	if again := want[wire.Endpoint](r, "GET", "/v1/endpoints/"+string(spare.ID), ""); again.Name != "spare" || again.Network != "front" {
@@ -95,7 +95,7 @@ func TestEndpointCalls(t *testing.T) {
 
 func TestPublishCalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	world(r)
 	ports := func(eps []wire.Endpoint) (out []uint16) {
 		for _, p := range eps[0].Ports {
@@ -121,7 +121,7 @@ func TestPublishCalls(t *testing.T) {
 
 func TestPrune(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	world(r)
 	want[wire.Network](r, "POST", "/v1/networks", `{"name":"empty","labels":{"tmp":"1"}}`)
 	want[wire.Network](r, "POST", "/v1/networks", `{"name":"vacant"}`)
@@ -155,7 +155,7 @@ func TestPrune(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	world(r)
 	want[wire.Network](r, "POST", "/v1/networks", `{"name":"back","driver":"null","labels":{"tier":"2"}}`)
 	want[wire.Sandbox](r, "POST", "/v1/sandboxes", `{"name":"db"}`)
@@ -201,7 +201,7 @@ func TestFilters(t *testing.T) {
 
 func TestDrivers(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	d := want[wire.Driver](r, "GET", "/v1/drivers/bridge", "")
 	if len(d.Options) != 2 || d.Options[1].Default != "true" || !d.Publishes {
 		t.Errorf("got %+v", d)
@@ -212,7 +212,7 @@ func TestDrivers(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	resp, err := r.client.Do(r.request("GET", "/livez", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestHealth(t *testing.T) {
 	if status, text := r.do("GET", "/readyz?verbose", ""); status != 503 || text != "[+] store\n[-] firewall: not ours\nnot ready\n" {
 		t.Errorf("%d %q", status, text)
 	}
-	r.become(reader)
+	r.become(reader())
 	if status, text := r.do("GET", "/readyz", ""); status != 503 || text != "not ready\n" {
 		t.Errorf("reader: %d %q", status, text)
 	}
@@ -239,7 +239,7 @@ func TestHealth(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root)
+	r := newRig(t, root())
 	resp, err := r.client.Do(r.request("GET", "/v1/events", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ func (s *slow) Attach(ctx context.Context, _ cnm.AttachSpec) (cnm.Attachment, er
 func slowRig(t *testing.T, grace time.Duration) (*rig, *slow) {
 	t.Helper()
 	s := &slow{entered: make(chan struct{}), leave: make(chan struct{}), left: make(chan error, 1)}
-	r := newRig(t, root, func(srv *Server) {
+	r := newRig(t, root(), func(srv *Server) {
 		fake, ok := srv.ctl.(*servertest.Fake)
 		if !ok {
 			t.Fatal("the rig has no fake")
@@ -372,14 +372,16 @@ func TestCallsUnderWayEnd(t *testing.T) {
 		if err := <-cut; err == nil {
 			t.Error("it was answered")
 		}
-		<-s.left
+		if err := <-s.left; err == nil {
+			t.Error("it was not told to end")
+		}
 	})
 }
 
 // TestSlowBodyIsNotWaitedFor: who announces a body and does not send it is let go.
 func TestSlowBodyIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, root, func(s *Server) { s.bodyTimeout = 20 * time.Millisecond })
+	r := newRig(t, root(), func(s *Server) { s.bodyTimeout = 20 * time.Millisecond })
 	conn, err := net.Dial("unix", r.socket)
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ const answerTime = 2 * time.Second
 func Listen(ctx context.Context, path string, mode fs.FileMode, gid int) (net.Listener, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the socket's directory: %w", err)
+		return nil, cnm.FieldErrorf(refusal(err), "socket", "make the socket's directory: %w; choose another --socket", err)
 	}
 	unlock, err := lockDir(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func Listen(ctx context.Context, path string, mode fs.FileMode, gid int) (net.Li
 	}
 	ln, err := bind(ctx, path, mode)
 	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", path, err)
+		return nil, cnm.FieldErrorf(refusal(err), "socket", "%w; choose another --socket", err)
 	}
 	if gid >= 0 && mode&0o007 == 0 {
 		if err := os.Chown(path, -1, gid); err != nil {
@@ -48,6 +48,18 @@ func Listen(ctx context.Context, path string, mode fs.FileMode, gid int) (net.Li
 		}
 	}
 	return ln, nil
+}
+
+// refusal is the kind of a system call's failure to make the socket.
+func refusal(err error) cnm.Kind {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return cnm.NotPermitted
+	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
+		return cnm.Invalid
+	default:
+		return cnm.Unavailable
+	}
 }
 
 // lockDir keeps two daemons that start at once from taking the socket from each other. The lock is on the directory itself, so that no file is left.

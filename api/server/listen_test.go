@@ -173,7 +173,10 @@ func TestRoles(t *testing.T) {
 		group func() (uint32, bool)
 		want  Role
 	}{
-		{root, none, Change}, {member, group, Change}, {member, none, ReadNetworks}, {reader, group, ReadNetworks},
+		{root(), none, Change},
+		{member(), group, Change},
+		{member(), none, ReadNetworks},
+		{reader(), group, ReadNetworks},
 		{Peer{UID: 5, GID: 0}, none, ReadNetworks}, // without a group nobody is its member, not even gid 0
 	} {
 		if got := roleOf(c.peer, c.group); got != c.want {

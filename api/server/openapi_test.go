@@ -84,10 +84,29 @@ func TestSchemas(t *testing.T) {
 	t.Parallel()
 	doc := yamlKeys(t, "../openapi.yaml")
 	types := []any{
-		wire.Network{}, wire.Subnet{}, wire.NetworkCreate{}, wire.SubnetCreate{}, wire.Prune{}, wire.Pruned{},
-		wire.Sandbox{}, wire.Host{}, wire.SandboxCreate{}, wire.Entry{}, wire.NameFiles{},
-		wire.Endpoint{}, wire.Port{}, wire.EndpointCreate{}, wire.Join{}, wire.Leave{}, wire.Attach{}, wire.Detach{}, wire.Publish{},
-		wire.Driver{}, wire.Option{}, wire.Event{}, wire.Error{},
+		wire.Network{},
+		wire.Subnet{},
+		wire.NetworkCreate{},
+		wire.SubnetCreate{},
+		wire.Prune{},
+		wire.Pruned{},
+		wire.Sandbox{},
+		wire.Host{},
+		wire.SandboxCreate{},
+		wire.Entry{},
+		wire.NameFiles{},
+		wire.Endpoint{},
+		wire.Port{},
+		wire.EndpointCreate{},
+		wire.Join{},
+		wire.Leave{},
+		wire.Attach{},
+		wire.Detach{},
+		wire.Publish{},
+		wire.Driver{},
+		wire.Option{},
+		wire.Event{},
+		wire.Error{},
 	}
 	var known []string
 	for _, v := range types {

@@ -26,8 +26,7 @@ func (e *statusError) Unwrap() error { return e.err }
 
 // bodyError says why a body could not be read.
 func bodyError(err error) error {
-	var big *http.MaxBytesError
-	if errors.As(err, &big) {
+	if big, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return &statusError{http.StatusRequestEntityTooLarge, cnm.Errorf(cnm.Invalid, "the body is larger than %d bytes", big.Limit)}
 	}
 	return cnm.Errorf(cnm.Unavailable, "the body did not come whole: %w", err)
@@ -46,8 +45,7 @@ func parseQuery(raw string) (url.Values, error) {
 // is not waited for.
 func (s *Server) fail(w http.ResponseWriter, err error, unread bool) {
 	status := cnm.KindOf(err).Code().HTTP
-	var own *statusError
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*statusError](err); ok {
 		status = own.status
 	}
 	if unread {

@@ -65,11 +65,10 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-var (
-	root   = Peer{PID: 1, UID: 0}
-	reader = Peer{PID: 2, UID: 1000, GID: 1000, Groups: []uint32{4, 24}}
-	member = Peer{PID: 3, UID: 1000, GID: 1000, Groups: []uint32{4, 990}}
-)
+// root, reader and member of the group are who calls.
+func root() Peer   { return Peer{PID: 1, UID: 0} }
+func reader() Peer { return Peer{PID: 2, UID: 1000, GID: 1000, Groups: []uint32{4, 24}} }
+func member() Peer { return Peer{PID: 3, UID: 1000, GID: 1000, Groups: []uint32{4, 990}} }
 
 // newRig serves fake to callers that are all peer; change may alter the server before it starts.
 func newRig(t *testing.T, peer Peer, change ...func(*Server)) *rig {

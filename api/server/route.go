@@ -70,7 +70,7 @@ func (s *Server) register(routes []route) (*http.ServeMux, error) {
 func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request) {
 	c := &call{caller: callerOf(r.Context()), w: w, r: r, limit: s.bodyTimeout}
 	began := time.Now()
-	ctx, cancel, err := s.admit(rt, c)
+	ctx, cancel, err := s.admit(r.Context(), rt, c)
 	var answer any
 	if err == nil {
 		defer cancel()
@@ -108,7 +108,7 @@ func (s *Server) record(rt *route, c *call, err error, took time.Duration) {
 }
 
 // admit checks all that does not depend on the model: the role, the query, the body's form, the deadline.
-func (s *Server) admit(rt *route, c *call) (ctx context.Context, cancel context.CancelFunc, err error) {
+func (s *Server) admit(ctx context.Context, rt *route, c *call) (_ context.Context, cancel context.CancelFunc, err error) {
 	if err := c.permit(rt); err != nil {
 		return nil, nil, err
 	}
@@ -118,7 +118,6 @@ func (s *Server) admit(rt *route, c *call) (ctx context.Context, cancel context.
 	if err := bodyForm(rt, c.r); err != nil {
 		return nil, nil, err
 	}
-	ctx = c.r.Context()
 	given := c.r.Header.Get("X-Cnm-Timeout")
 	if given == "" {
 		return ctx, func() {}, nil

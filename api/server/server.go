@@ -88,7 +88,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		s.log.Warn("calls were cut off at the end", slog.Duration("grace", s.grace))
 		err = srv.Close()
 	}
-	<-served
+	if why := <-served; !errors.Is(why, http.ErrServerClosed) {
+		err = errors.Join(err, fmt.Errorf("serve the API: %w", why))
+	}
 	return err
 }
 

@@ -49,7 +49,7 @@ func (c *checker) explain(err error) error {
 	case errors.As(err, &typed) && typed.Field != "":
 		return cnm.FieldErrorf(cnm.Invalid, typed.Field, "%s is a JSON %s; it must be %s", typed.Field, typed.Value, kindName(typed.Type))
 	case errors.As(err, &typed):
-		return cnm.Errorf(cnm.Invalid, "the JSON is a %s; it must be an object", typed.Value)
+		return cnm.Errorf(cnm.Invalid, "the JSON is of type %s; it must be an object", typed.Value)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return cnm.Errorf(cnm.Invalid, "the JSON ends in the middle, at byte %d", c.dec.InputOffset())
 	default:

@@ -77,7 +77,7 @@ func (r *SandboxCreate) Spec() (cnm.SandboxSpec, error) {
 		return spec, cnm.FieldErrorf(cnm.Invalid, "netns", "a sandbox has one namespace; give one of netns, pid and host")
 	}
 	if r.PID < 0 {
-		return spec, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is no process", r.PID)
+		return spec, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is no process; give that of a running one", r.PID)
 	}
 	var err error
 	if spec.DNS, err = addrs("dns", r.DNS); err != nil {

@@ -47,7 +47,7 @@ func TestContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got := keys(t, c.v)
-			for _, key := range strings.Fields(c.want) {
+			for key := range strings.FieldsSeq(c.want) {
 				if _, ok := got[key]; !ok {
 					t.Errorf("key %q is missing", key)
 				}
@@ -179,7 +179,8 @@ func TestSpecs(t *testing.T) {
 		t.Errorf("spec %+v", spec)
 	}
 	at := Attach{Name: "w", EndpointSettings: EndpointSettings{
-		Addresses: []string{"10.0.0.9", "fd00::9"}, MAC: "02:00:00:00:00:01", Publish: []string{"8000-8001:80-81/udp", "443"}}}
+		Addresses: []string{"10.0.0.9", "fd00::9"}, MAC: "02:00:00:00:00:01", Publish: []string{"8000-8001:80-81/udp", "443"},
+	}}
 	as, err := at.Specs()
 	if err != nil {
 		t.Fatal(err)

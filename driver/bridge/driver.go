@@ -9,6 +9,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 
@@ -56,9 +57,12 @@ type Driver struct {
 	reaper *reaper
 	host   *hostForwarding
 
-	mu   sync.Mutex // guards nets and what they point to, and live; never held across the kernel
+	mu   sync.Mutex // guards all below and what they point to; never held across the kernel
 	nets map[cnm.NetworkID]*network
 	live live // links in service, for telling our own changes from others'
+	// claimed are hubs by name, with their networks; absent are those that are to be adopted and are not there.
+	claimed map[string]cnm.Network
+	absent  map[string]bool
 }
 
 var (
@@ -77,10 +81,12 @@ func New(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, cnm.Errorf(cnm.Internal, "opening a netlink socket: %w", err)
 	}
-	d := &Driver{log: cfg.Log, fw: cfg.Firewall, ports: cfg.Ports, told: cfg.Published, conn: conn, nets: map[cnm.NetworkID]*network{}, live: newLive()}
-	d.host = newHostForwarding(conn, cfg.Firewall, cfg.Opened)
+	d := &Driver{log: cfg.Log, fw: cfg.Firewall, ports: cfg.Ports, told: cfg.Published, conn: conn, nets: map[cnm.NetworkID]*network{}, live: newLive(), claimed: map[string]cnm.Network{}, absent: map[string]bool{}}
+	if d.host, err = newHostForwarding(cfg.Firewall, d.hubs, cfg.Opened); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	if d.reaper, err = newReaper(cfg.Group); err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.host.close(), conn.Close())
 	}
 	return d, nil
 }
@@ -88,7 +94,7 @@ func New(cfg Config) (*Driver, error) {
 // Close stops the reaper and releases the sockets. It changes nothing in the kernel.
 func (d *Driver) Close() error {
 	d.reaper.close()
-	return d.conn.Close()
+	return errors.Join(d.host.close(), d.conn.Close())
 }
 
 // Describe tells what the driver can do.
@@ -141,7 +147,8 @@ func (d *Driver) CreateNetwork(ctx context.Context, nw cnm.Network) error {
 	if _, err := d.ensureNetwork(ctx, nw); err != nil {
 		return err
 	}
-	return d.host.open(ctx, d.hubs())
+	_, err := d.host.open(ctx)
+	return err
 }
 
 // DeleteNetwork removes the network's bridges, then its rules.

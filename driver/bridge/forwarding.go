@@ -7,9 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,259 +15,206 @@ import (
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/firewall"
 	"github.com/libnetwork/cnm/kernel/link"
-	"github.com/libnetwork/cnm/kernel/sysctl"
 )
 
 // hostOwner owns what the firewall has to know of the host itself.
 const hostOwner firewall.Owner = "host"
 
 // hostForwarding switches forwarding on where networks need it, link by link, so that the host does not become a router:
-// on the hubs and on the links to the outside. What it switched on is closed for transit by the firewall, and
-// switched off with the last network. A host that forwards globally is left as it is.
+// on the hubs and on the links to the outside. What it switched on is closed for transit by the firewall first, and
+// switched off with the last network. What the host forwards by itself, globally or on a link, is left as it is.
 type hostForwarding struct {
-	conn *link.Conn
+	conn *link.Conn // its own: listing links keeps others waiting
 	fw   Firewall
+	host hostSettings
+	hubs func() map[string]hubNeeds
 
-	mu     sync.Mutex      // guards opened, and makes one change at a time of the host's settings
-	opened map[string]bool // links to the outside whose forwarding we switched on
+	mu     sync.Mutex               // guards all below, and makes one change at a time of the host's settings
+	opened map[string]cnm.FamilySet // links to the outside whose forwarding we switched on
+	closed map[string]bool          // links that the firewall closes for transit
+	all6   bool                     // we switched IPv6 on for all links, where the kernel has no switch for one
+	kept   []string                 // links that were told to go on listening to routers then
 }
 
-func newHostForwarding(conn *link.Conn, fw Firewall, opened []string) *hostForwarding {
-	h := &hostForwarding{conn: conn, fw: fw, opened: map[string]bool{}}
-	for _, name := range opened {
-		h.opened[name] = true
+// hubNeeds is what a network needs of its hub.
+type hubNeeds struct {
+	families cnm.FamilySet
+	adopted  bool
+}
+
+// hostSettings are the host's sysctls; a link that is gone, or has none of the family, is [fs.ErrNotExist].
+type hostSettings interface {
+	read(key string) (string, error)
+	write(key, value string) error
+	links6() ([]string, error) // that have settings of IPv6
+}
+
+// newHostForwarding takes over what an earlier run of this boot closed for transit, and so had opened.
+func newHostForwarding(fw Firewall, hubs func() map[string]hubNeeds, closed []string) (*hostForwarding, error) {
+	conn, err := link.Dial(link.Here)
+	if err != nil {
+		return nil, err
 	}
-	return h
+	h := &hostForwarding{conn: conn, fw: fw, host: procSettings{}, hubs: hubs}
+	h.takeOver(closed)
+	return h, nil
 }
 
-const (
-	global4 = "net/ipv4/conf/all/forwarding"
-	global6 = "net/ipv6/conf/all/forwarding"
-)
+func (h *hostForwarding) takeOver(closed []string) {
+	h.opened, h.closed = map[string]cnm.FamilySet{}, map[string]bool{}
+	for _, name := range closed {
+		h.opened[name], h.closed[name] = cnm.FamilySet{IPv4: true, IPv6: true}, true
+	}
+	h.all6 = len(closed) > 0 && !h.single6() && h.is(global6, "1")
+}
 
-func key4(name string) string { return "net/ipv4/conf/" + name + "/forwarding" }
-func key6(name string) string { return "net/ipv6/conf/" + name + "/force_forwarding" }
+func (h *hostForwarding) close() error { return h.conn.Close() }
 
-// open brings the host's forwarding to what the given hubs need; none: to what it was.
-func (h *hostForwarding) open(ctx context.Context, hubs map[string]cnm.FamilySet) error {
+// open brings the host's forwarding to what the hubs there are need; none: to what it was. Links are closed for transit before
+// they are opened, and the reverse. It returns what others had switched off meanwhile.
+func (h *hostForwarding) open(ctx context.Context) ([]cnm.Drift, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	hubs := h.hubs() // those of now: of two calls the last has the last word
 	need := cnm.FamilySet{}
-	for hub, fs := range hubs {
-		need.IPv4, need.IPv6 = need.IPv4 || fs.IPv4, need.IPv6 || fs.IPv6
-		if err := openLink(hub, fs); err != nil {
-			return err
-		}
+	for _, n := range hubs {
+		need.IPv4, need.IPv6 = need.IPv4 || n.families.IPv4, need.IPv6 || n.families.IPv6
 	}
-	want := map[string]bool{}
-	if need.Any() {
-		outside, err := h.outside(ctx, hubs)
+	want, closed, err := h.plan(ctx, hubs, need)
+	if err != nil {
+		return nil, err
+	}
+	both := maps.Clone(h.closed)
+	maps.Copy(both, closed)
+	if err := h.tell(ctx, both); err != nil {
+		return nil, err
+	}
+	drifts, err := h.settle(hubs, want, need)
+	if err != nil {
+		return drifts, err
+	}
+	return drifts, h.tell(ctx, closed)
+}
+
+// plan decides for each link to the outside which families are to be open by us, and whether it is closed for transit: it is
+// where all that it forwards it forwards for our sake.
+func (h *hostForwarding) plan(ctx context.Context, hubs map[string]hubNeeds, need cnm.FamilySet) (map[string]cnm.FamilySet, map[string]bool, error) {
+	want, closed := map[string]cnm.FamilySet{}, map[string]bool{}
+	if !need.Any() {
+		return want, closed, nil
+	}
+	links, err := h.conn.Links(ctx, link.LinkFilter{})
+	if err != nil {
+		return nil, nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
+	}
+	for _, l := range links {
+		if !outside(l, hubs) {
+			continue
+		}
+		byUs, byOthers, err := h.decide(l.Name, need)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		for _, name := range outside {
-			ours, err := h.openOutside(name, need)
-			if err != nil {
-				return err
-			}
-			if ours {
-				want[name] = true
-			}
+		want[l.Name] = byUs
+		if byUs.Any() && !byOthers.Any() {
+			closed[l.Name] = true
 		}
 	}
-	return h.settle(ctx, want)
+	return want, closed, nil
+}
+
+// outside tells whether packets may come by a link that are not of our networks. An adopted bridge is such a link, for it
+// has ports that are not endpoints.
+func outside(l link.Link, hubs map[string]hubNeeds) bool {
+	n, hub := hubs[l.Name]
+	return (!hub || n.adopted) && l.Master == 0 && l.Flags&unix.IFF_LOOPBACK == 0 && l.Flags&unix.IFF_UP != 0 && !ours(l.Name)
+}
+
+// decide tells in which families a link to the outside is to be open by us, and in which it is open anyway.
+func (h *hostForwarding) decide(name string, need cnm.FamilySet) (byUs, byOthers cnm.FamilySet, err error) {
+	for _, k := range switches() {
+		if h.is(k.global, "1") && !(k.family == cnm.IPv6 && h.all6) {
+			byOthers = with(byOthers, k.family)
+			continue
+		}
+		if k.family == cnm.IPv6 && !h.single6() {
+			if need.IPv6 {
+				byUs = with(byUs, cnm.IPv6)
+			}
+			continue
+		}
+		v, err := h.host.read(k.of(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it has gone, or has none of the family
+		case err != nil:
+			return byUs, byOthers, err
+		case v == "1" && !h.opened[name].Has(k.family):
+			byOthers = with(byOthers, k.family)
+		case need.Has(k.family):
+			byUs = with(byUs, k.family)
+		}
+	}
+	return byUs, byOthers, nil
+}
+
+// tell has the firewall close exactly these links for transit.
+func (h *hostForwarding) tell(ctx context.Context, closed map[string]bool) error {
+	if maps.Equal(closed, h.closed) {
+		return nil
+	}
+	if err := h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(closed))}); err != nil {
+		return err
+	}
+	h.closed = closed
+	return nil
 }
 
 // declare states the rules of what an earlier run of this boot opened.
 func (h *hostForwarding) declare(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(h.opened))})
+	return h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(h.closed))})
 }
 
-// settle closes what is no longer wanted and tells the firewall.
-func (h *hostForwarding) settle(ctx context.Context, want map[string]bool) error {
-	var errs []error
+// settle opens what is wanted and closes what is not any more.
+func (h *hostForwarding) settle(hubs map[string]hubNeeds, want map[string]cnm.FamilySet, need cnm.FamilySet) ([]cnm.Drift, error) {
+	s := settling{h: h}
+	s.all6(need)
+	for name, n := range hubs {
+		if !n.adopted {
+			s.open(name, n.families)
+		}
+	}
+	for name, families := range want {
+		s.open(name, families)
+	}
 	for name := range h.opened {
-		if !want[name] {
-			errs = append(errs, closeLink(name))
+		if _, hub := hubs[name]; !hub || hubs[name].adopted {
+			s.close(name, want[name])
 		}
 	}
-	if !maps.Equal(want, h.opened) {
-		errs = append(errs, h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(want))}))
-	}
-	h.opened = want
-	return errors.Join(errs...)
+	return s.drifts, errors.Join(s.errs...)
 }
 
-// outside are the host's links by which packets may come that are not of our networks.
-func (h *hostForwarding) outside(ctx context.Context, hubs map[string]cnm.FamilySet) ([]string, error) {
-	links, err := h.conn.Links(ctx, link.LinkFilter{})
-	if err != nil {
-		return nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
-	}
-	var names []string
-	for _, l := range links {
-		_, hub := hubs[l.Name]
-		if !hub && l.Master == 0 && l.Flags&unix.IFF_LOOPBACK == 0 && l.Flags&unix.IFF_UP != 0 && !ours(l.Name) {
-			names = append(names, l.Name)
-		}
-	}
-	return names, nil
-}
-
-func ours(name string) bool {
-	for _, prefix := range []string{hubPrefix, portPrefix, shardPrefix, trunkPrefix} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// openLink switches forwarding on for a hub.
-func openLink(name string, fs cnm.FamilySet) error {
-	if fs.IPv4 {
-		if err := ensure(key4(name), "1"); err != nil {
-			return err
-		}
-	}
-	if fs.IPv6 {
-		return open6(name)
-	}
-	return nil
-}
-
-// openOutside switches forwarding on for a link to the outside, and tells whether it is open by us alone.
-func (h *hostForwarding) openOutside(name string, need cnm.FamilySet) (bool, error) {
-	byUs := h.opened[name]
-	if need.IPv4 {
-		changed, err := openOne(global4, key4(name))
-		if err != nil {
-			return false, err
-		}
-		byUs = byUs || changed
-	}
-	if need.IPv6 {
-		changed, err := openOne(global6, key6(name))
-		if errors.Is(err, fs.ErrNotExist) {
-			return byUs, open6(name)
-		}
-		if err != nil {
-			return false, err
-		}
-		byUs = byUs || changed
-	}
-	if on, err := globally(need); on || err != nil {
-		return false, err
-	}
-	return byUs, nil
-}
-
-// globally tells whether the host forwards everywhere, in all families that are needed.
-func globally(need cnm.FamilySet) (bool, error) {
-	on := true
-	for _, g := range []struct {
-		needed bool
-		key    string
-	}{{need.IPv4, global4}, {need.IPv6, global6}} {
-		v, err := read(g.key)
-		if err != nil {
-			return false, err
-		}
-		on = on && (!g.needed || v == "1")
-	}
-	return on, nil
-}
-
-// openOne switches one link on unless the host forwards everywhere.
-func openOne(global, one string) (changed bool, err error) {
-	if v, err := read(global); err != nil || v == "1" {
-		return false, err
-	}
-	v, err := read(one)
-	if err != nil || v == "1" {
-		return false, err
-	}
-	return true, write(one, "1")
-}
-
-// open6 is IPv6 on one link. Before Linux 6.17 there is only the switch for all links; with it a host no longer
-// listens to routers, so links that did are first told to go on.
-func open6(name string) error {
-	if v, err := read(global6); err != nil || v == "1" {
-		return err
-	}
-	err := ensure(key6(name), "1")
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := keepRouters(); err != nil {
-		return err
-	}
-	return write(global6, "1")
-}
-
-// keepRouters has links that learn from routers (accept_ra 1) do so although the host forwards (2).
-func keepRouters() error {
-	dir, err := os.ReadDir("/proc/sys/net/ipv6/conf")
-	if err != nil {
-		return cnm.Errorf(cnm.Internal, "listing links of IPv6: %w", err)
-	}
-	for _, e := range dir {
-		key := "net/ipv6/conf/" + e.Name() + "/accept_ra"
-		if v, err := read(key); err == nil && v == "1" {
-			if err := write(key, "2"); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// differs tells whether a link that we opened is closed again, or the host forwards everywhere now.
+// differs tells whether something that we opened is closed again, or the host forwards by itself now what we closed for transit.
 func (h *hostForwarding) differs() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name := range h.opened {
-		if differs(key4(name), "1") && differs(key6(name), "1") {
-			return true
+	for name, families := range h.opened {
+		for _, k := range h.switches() {
+			if families.Has(k.family) && h.is(k.of(name), "0") && !h.is(k.global, "1") {
+				return true
+			}
 		}
 	}
-	return len(h.opened) > 0 && differs(global4, "0") && differs(global6, "0")
+	if h.all6 && h.is(global6, "0") {
+		return true
+	}
+	return len(h.closed) > 0 && (h.is(global4, "1") || !h.all6 && h.is(global6, "1"))
 }
 
-// closeLink switches a link to the outside off again; one that is gone needs nothing.
-func closeLink(name string) error {
-	var errs []error
-	for _, k := range []string{key4(name), key6(name)} {
-		if err := ensure(k, "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// ensure writes a setting that is not so already.
-func ensure(key, value string) error {
-	v, err := read(key)
-	if err != nil || v == value {
-		return err
-	}
-	return write(key, value)
-}
-
-func read(key string) (string, error) {
-	v, err := sysctl.Read(key)
-	if err != nil {
-		return "", cnm.Errorf(cnm.Internal, "reading %s: %w", key, err)
-	}
-	return v, nil
-}
-
-func write(key, value string) error {
-	if err := sysctl.Write(key, value); err != nil {
-		return cnm.Errorf(cnm.Internal, "%w", err)
-	}
-	return nil
+// is tells whether a setting exists and has the value.
+func (h *hostForwarding) is(key, value string) bool {
+	v, err := h.host.read(key)
+	return err == nil && v == value
 }

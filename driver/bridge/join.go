@@ -24,11 +24,11 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 	if err != nil {
 		return cnm.JoinResult{}, err
 	}
-	s, err := d.place(ctx, n, at.Endpoint.ID)
+	to, err := d.place(ctx, n, at.Endpoint.ID)
 	if err != nil {
 		return cnm.JoinResult{}, err
 	}
-	np, mtu := d.planOf(n)
+	np := to.plan
 	bound, err := d.hold(ctx, np, at)
 	if err != nil {
 		return cnm.JoinResult{}, err
@@ -43,14 +43,27 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 	d.tell(np, bound, nil)
 	d.reaper.running()
 	var b link.Batch
-	p.plug(&b, n.hub, s, mtu, req.NamespaceFD)
-	if err := d.conn.Do(&b); err != nil {
+	p.plug(&b, to, req.NamespaceFD)
+	if err := d.conn.Do(&b); err != nil && !d.joined(p, err) {
 		return cnm.JoinResult{}, joinError(at, err)
 	}
-	d.enlist(n.hub, s, p)
-	r := p.result(np, mtu, bound)
-	r.Link.Bridge = s.name
+	d.enlist(to, p)
+	r := p.result(np, to.mtu, bound)
+	r.Link.Bridge = to.name
 	return r, nil
+}
+
+// joined tells whether all that was refused is to make a link that is there from the same join: its name never comes again.
+func (d *Driver) joined(p endpointPlan, err error) bool {
+	refused, one := errors.AsType[*link.Error](err)
+	if many, ok := err.(interface{ Unwrap() []error }); ok && len(many.Unwrap()) > 1 { //nolint:errorlint // the joined errors themselves
+		one = false
+	}
+	if !one || refused.Position != 0 || !errors.Is(err, unix.EEXIST) {
+		return false
+	}
+	_, err = d.conn.Link(link.Named(p.host))
+	return err == nil
 }
 
 // joinError says which of the names in a join is taken, where the kernel's errno means that.
@@ -71,36 +84,36 @@ func (d *Driver) known(nw cnm.Network) (*network, error) {
 	return nil, cnm.FieldErrorf(cnm.Unavailable, "network", "network %q is not up on this host; see the daemon's log for why", nw.Name)
 }
 
-func (d *Driver) planOf(n *network) (networkPlan, int) {
+func (d *Driver) planOf(n *network) networkPlan {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return n.plan, n.mtu
+	return n.plan
 }
 
 // plug appends the messages that make an endpoint's link. The host side is made down and gets its attributes before it
 // comes up, or the sandbox could send meanwhile. Forwarding entries and neighbours are static: nothing is learned and
 // nothing unknown is flooded.
-func (p endpointPlan) plug(b *link.Batch, hub int, s *shard, mtu, namespace int) {
+func (p endpointPlan) plug(b *link.Batch, to site, namespace int) {
 	mac := macLink(p.at.Endpoint.MAC)
 	b.CreateVeth(link.Veth{
-		Name: p.host, Index: p.index, Master: s.index, MTU: mtu,
-		Peer: link.Peer{Name: p.name, Index: p.index, MAC: mac, MTU: mtu, Namespace: namespace},
+		Name: p.host, Index: p.index, Master: to.bridge, MTU: to.mtu,
+		Peer: link.Peer{Name: p.name, Index: p.index, MAC: mac, MTU: to.mtu, Namespace: namespace},
 	})
-	p.settle(b, hub, s)
+	p.settle(b, to)
 }
 
 // settle appends the messages that give a link that exists everything else it needs.
-func (p endpointPlan) settle(b *link.Batch, hub int, s *shard) {
+func (p endpointPlan) settle(b *link.Batch, to site) {
 	mac := macLink(p.at.Endpoint.MAC)
 	b.SetLink(link.Change{
 		Link: link.Named(p.host), AddrGenMode: link.AddrGenNone, Up: link.On, Port: endpointPort(),
 	})
 	b.ReplaceFDB(link.FDBEntry{Link: p.index, MAC: mac, State: link.NoARP, Master: true})
-	if s.trunk != 0 {
-		b.ReplaceFDB(link.FDBEntry{Link: s.trunk, MAC: mac, State: link.NoARP, Master: true})
+	if to.trunk != 0 {
+		b.ReplaceFDB(link.FDBEntry{Link: to.trunk, MAC: mac, State: link.NoARP, Master: true})
 	}
 	for _, a := range p.at.Endpoint.Addresses {
-		b.ReplaceNeighbour(link.Neighbour{Link: hub, Addr: a.Addr(), MAC: mac, State: link.Permanent})
+		b.ReplaceNeighbour(link.Neighbour{Link: to.hub, Addr: a.Addr(), MAC: mac, State: link.Permanent})
 	}
 }
 
@@ -113,42 +126,76 @@ func endpointPort() link.Port {
 // deletes many at a time. It succeeds on what is not there.
 func (d *Driver) Leave(ctx context.Context, at cnm.Attachment) error {
 	d.delist(at)
-	errs := []error{d.fw.Drop(ctx, endpointOwner(at.Endpoint.ID))}
-	d.ports.ReleaseAll(string(endpointOwner(at.Endpoint.ID)))
-	s := d.unplace(at.Network.ID, at.Endpoint.ID)
-	errs = append(errs, d.fence(at, s))
-	return errors.Join(errs...)
+	owner := endpointOwner(at.Endpoint.ID)
+	err := d.fw.Drop(ctx, owner)
+	if err == nil && len(at.Endpoint.Publish)+len(at.Join.Result.Ports) > 0 {
+		d.ports.ReleaseAll(string(owner)) // a port that rules still lead to is nobody else's
+	}
+	to, placed := d.unplace(at.Network.ID, at.Endpoint.ID)
+	traces := []site{to}
+	if !placed {
+		traces = d.traces(at)
+	}
+	return errors.Join(err, d.fence(at, traces))
 }
 
-// fence takes the link out of service in one message.
-func (d *Driver) fence(at cnm.Attachment, s *shard) error {
+// fence takes the link out of service in one message, with what names the endpoint at the sites.
+func (d *Driver) fence(at cnm.Attachment, traces []site) error {
 	if at.Join.Number == 0 {
 		return nil
 	}
-	d.mu.Lock()
-	hub := 0
-	if n := d.nets[at.Network.ID]; n != nil {
-		hub = n.hub
-	}
-	d.mu.Unlock()
 	name := portName(at.Join.Number)
-	var b link.Batch
-	b.SetLink(link.Change{Link: link.Named(name), Up: link.Off, Group: d.reaper.group})
-	if s != nil && s.trunk != 0 {
-		b.DeleteFDB(link.FDBEntry{Link: s.trunk, MAC: macLink(at.Endpoint.MAC), Master: true})
+	mac := at.Endpoint.MAC
+	if !mac.IsValid() {
+		mac = macOf("endpoint", string(at.Endpoint.ID)) // as CreateEndpoint decided, and nobody lived to record
 	}
-	if hub != 0 {
+	var b link.Batch
+	known := at.Join.Result.Link.Host != ""
+	if known {
+		b.SetLink(link.Change{Link: link.Named(name), Up: link.Off, Group: d.reaper.group})
+	} else {
+		// The join did not come to its end. Its sandbox is told nothing of the link, whose name there has to be free at once.
+		b.DeleteLink(link.Named(name))
+	}
+	for _, t := range traces {
+		if t.trunk != 0 {
+			b.DeleteFDB(link.FDBEntry{Link: t.trunk, MAC: macLink(mac), Master: true})
+		}
 		for _, a := range at.Endpoint.Addresses {
-			b.DeleteNeighbour(link.Neighbour{Link: hub, Addr: a.Addr()})
+			if t.hub != 0 {
+				b.DeleteNeighbour(link.Neighbour{Link: t.hub, Addr: a.Addr()})
+			}
 		}
 	}
 	d.reaper.running()
 	err := d.conn.Do(&b)
-	d.reaper.bury(name)
+	if known {
+		d.reaper.bury(name)
+	}
 	if err != nil && !onlyAbsent(err) {
 		return cnm.Errorf(kindOf(err), "%w", err)
 	}
 	return nil
+}
+
+// traces are all places where something may name an endpoint that has no place: after a crash only the kernel knows.
+func (d *Driver) traces(at cnm.Attachment) []site {
+	p, err := planNetwork(at.Network)
+	if err != nil {
+		return nil
+	}
+	hub, err := d.conn.Link(link.Named(p.hub))
+	if err != nil {
+		return nil // without it there is nothing either
+	}
+	all := []site{{hub: hub.Index}}
+	for i := 1; ; i++ {
+		trunk, err := d.conn.Link(link.Named(trunkHub(at.Network.ID, i)))
+		if err != nil {
+			return all
+		}
+		all = append(all, site{trunk: trunk.Index})
+	}
 }
 
 // onlyAbsent tells whether all refusals of a batch say that something was not there.
@@ -202,7 +249,7 @@ func (d *Driver) Publish(ctx context.Context, at cnm.Attachment) ([]cnm.Port, er
 	if err != nil {
 		return nil, err
 	}
-	np, _ := d.planOf(n)
+	np := d.planOf(n)
 	before := at.Join.Result.Ports
 	bound, err := d.hold(ctx, np, at)
 	if err != nil {

@@ -21,6 +21,23 @@ const (
 	trunkPrefix = "cnt" // + 9 of the network + 2 of the shard + h (at the hub) or s (at the shard)
 )
 
+// ours tells whether a link has the name of one of ours: the prefix and just as many digits. Others may begin alike.
+func ours(name string) bool {
+	const prefix = len(hubPrefix)
+	if len(name) < prefix {
+		return false
+	}
+	digits := 12
+	switch name[:prefix] {
+	case hubPrefix, portPrefix, trunkPrefix:
+	case shardPrefix:
+		digits = 11
+	default:
+		return false
+	}
+	return len(name) == prefix+digits && strings.Trim(name[prefix:], "0123456789abcdefghijklmnopqrstuvwxyz") == ""
+}
+
 // hubName is the network's bridge.
 func hubName(nw cnm.Network, s settings) string {
 	if s.bridge != "" {
@@ -37,8 +54,11 @@ func shardName(id cnm.NetworkID, i int) string  { return shardPrefix + shardSuff
 func trunkHub(id cnm.NetworkID, i int) string   { return trunkPrefix + shardSuffix(id, i) + "h" }
 func trunkShard(id cnm.NetworkID, i int) string { return trunkPrefix + shardSuffix(id, i) + "s" }
 
+// shardDigits are those that a network's shards and trunks have in common.
+const shardDigits = 9
+
 func shardSuffix(id cnm.NetworkID, i int) string {
-	return base36(digest("shard", string(id)), 9) + base36(uint64(i), 2)
+	return base36(digest("shard", string(id)), shardDigits) + base36(uint64(i), 2)
 }
 
 // base36 is the low digits of n, padded with zeros to width.

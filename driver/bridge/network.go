@@ -3,8 +3,10 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"strconv"
 
@@ -31,6 +33,9 @@ func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift
 	if err != nil {
 		return nil, err
 	}
+	if err := d.claimHub(p); err != nil {
+		return nil, err
+	}
 	// An unlisted bridge would be unfiltered: its rules come first.
 	if err := d.fw.Set(ctx, networkOwner(nw.ID), p.rules); err != nil {
 		return nil, err
@@ -40,12 +45,13 @@ func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift
 		return nil, err
 	}
 	d.mu.Lock()
+	delete(d.absent, p.hub)
 	n := d.nets[nw.ID]
 	if n == nil {
 		n = &network{placed: map[cnm.EndpointID]*shard{}}
 		d.nets[nw.ID] = n
 	}
-	n.plan, n.hub, n.mtu = p, hub.Index, hub.MTU
+	n.plan, n.hub, n.mtu = p, hub.Index, cmp.Or(nw.MTU, hub.MTU)
 	if len(n.shards) == 0 {
 		n.shards = []*shard{newShard(p.hub, hubPorts)}
 	}
@@ -54,14 +60,14 @@ func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift
 	return drifts, nil
 }
 
-// hubs are the names of all hubs.
-func (d *Driver) hubs() map[string]cnm.FamilySet {
+// hubs are all hubs that need forwarding, by name.
+func (d *Driver) hubs() map[string]hubNeeds {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := map[string]cnm.FamilySet{}
+	all := map[string]hubNeeds{}
 	for _, n := range d.nets {
-		if !n.plan.network.Internal {
-			all[n.plan.hub] = cnm.FamilySet{IPv4: n.plan.network.IPv4, IPv6: n.plan.network.IPv6}
+		if nw := n.plan.network; !nw.Internal {
+			all[n.plan.hub] = hubNeeds{cnm.FamilySet{IPv4: nw.IPv4, IPv6: nw.IPv6}, n.plan.settings.adopt}
 		}
 	}
 	return all
@@ -73,6 +79,9 @@ func (d *Driver) ensureHub(ctx context.Context, p networkPlan) (link.Link, []cnm
 	hub, err := d.conn.Link(link.Named(p.hub))
 	switch {
 	case errors.Is(err, unix.ENODEV) && p.settings.adopt:
+		d.mu.Lock()
+		d.absent[p.hub] = true
+		d.mu.Unlock()
 		return hub, nil, cnm.FieldErrorf(cnm.NotFound, "opt", "bridge %q to adopt does not exist; make it first, or use option bridge=%s to have one made", p.hub, p.hub)
 	case errors.Is(err, unix.ENODEV):
 		drifts = append(drifts, d.drift(p, "link "+p.hub, "missing"))
@@ -84,19 +93,43 @@ func (d *Driver) ensureHub(ctx context.Context, p networkPlan) (link.Link, []cnm
 	if err != nil {
 		return hub, nil, cnm.Errorf(cnm.Internal, "bridge %s: %w", p.hub, err)
 	}
-	if err := checkHub(p, hub); err != nil {
+	if err := d.checkHub(p, hub); err != nil {
 		return hub, nil, err
 	}
 	altered, err := d.setHub(ctx, p, hub)
 	return hub, append(drifts, altered...), err
 }
 
-// checkHub refuses a link that is not what the plan means. A bridge that we made has the planned MAC.
-func checkHub(p networkPlan, hub link.Link) error {
-	if hub.Kind != "bridge" {
-		return cnm.FieldErrorf(cnm.Invalid, "opt", "link %s is a %s, no bridge; choose another name", p.hub, hub.Kind)
+// claimHub refuses a hub that is another network's or no bridge, before any rule names it, and keeps it for this one until that is
+// removed.
+func (d *Driver) claimHub(p networkPlan) error {
+	d.mu.Lock()
+	owner, taken := d.claimed[p.hub]
+	if !taken {
+		d.claimed[p.hub] = p.network
 	}
-	if !p.settings.adopt && hub.MAC != macLink(p.mac) {
+	d.mu.Unlock()
+	if taken && owner.ID != p.network.ID {
+		return cnm.FieldErrorf(cnm.Exists, "opt", "bridge %s is that of network %q; choose another name", p.hub, owner.Name)
+	}
+	hub, err := d.conn.Link(link.Named(p.hub))
+	if err != nil {
+		return nil //nolint:nilerr // it is not there yet, or ensureHub tells why not
+	}
+	return d.checkHub(p, hub)
+}
+
+// checkHub refuses a link that is not what the plan means. A bridge that we made has the planned MAC, unless that was altered
+// after we had seen it.
+func (d *Driver) checkHub(p networkPlan, hub link.Link) error {
+	d.mu.Lock()
+	n := d.nets[p.network.ID]
+	seen := n != nil && n.hub == hub.Index
+	d.mu.Unlock()
+	if hub.Kind != "bridge" {
+		return cnm.FieldErrorf(cnm.Invalid, "opt", "link %s is no bridge; choose another name", p.hub)
+	}
+	if !p.settings.adopt && !seen && hub.MAC != macLink(p.mac) {
 		return cnm.FieldErrorf(cnm.Exists, "opt", "bridge %s exists and is not of this network; choose another name, or use it with option adopt=%s", p.hub, p.hub)
 	}
 	return nil
@@ -115,20 +148,13 @@ func (d *Driver) createBridge(name string, mac cnm.MAC, mtu int) error {
 
 // setHub gives the hub its addresses and settings where they differ, and brings it up.
 func (d *Driver) setHub(ctx context.Context, p networkPlan, hub link.Link) ([]cnm.Drift, error) {
-	var drifts []cnm.Drift
-	var b link.Batch
 	if err := writeSettings(p); err != nil {
 		return nil, err
 	}
-	confs := []link.Conf{{Key: link.RouteLocalnet, Value: 1}}
-	for _, c := range confs {
-		if v, ok := hub.IPv4.Value(c.Key); !ok || v != c.Value {
-			drifts = append(drifts, d.drift(p, "setting "+c.Key.String()+" of "+p.hub, "altered: "+strconv.Itoa(int(v))))
-		}
-	}
-	b.SetLink(link.Change{Link: link.Numbered(hub.Index), IPv4: confs, Up: link.On})
-	if hub.Flags&unix.IFF_UP == 0 {
-		drifts = append(drifts, d.drift(p, "link "+p.hub, "altered: down"))
+	change, drifts := d.hubChange(p, hub)
+	var b link.Batch
+	if len(drifts) > 0 { // one that changes nothing would be announced all the same
+		b.SetLink(change)
 	}
 	missing, err := d.missingAddresses(ctx, p, hub)
 	if err != nil {
@@ -138,10 +164,40 @@ func (d *Driver) setHub(ctx context.Context, p networkPlan, hub link.Link) ([]cn
 		drifts = append(drifts, d.drift(p, "address "+a.String()+" of "+p.hub, "missing"))
 		b.ReplaceAddress(link.Address{Link: hub.Index, Prefix: a, NoDAD: true})
 	}
+	if b.Len() == 0 {
+		return drifts, nil
+	}
 	if err := d.conn.Do(&b); err != nil {
 		return nil, cnm.Errorf(kindOf(err), "bridge %s: %w", p.hub, err)
 	}
 	return drifts, nil
+}
+
+// hubChange is what differs of the hub's own settings. An adopted bridge gets no more than it needs.
+func (d *Driver) hubChange(p networkPlan, hub link.Link) (link.Change, []cnm.Drift) {
+	c := link.Change{Link: link.Numbered(hub.Index)}
+	var drifts []cnm.Drift
+	add := func(object, what string) { drifts = append(drifts, d.drift(p, object+p.hub, "altered: "+what)) }
+	if v, ok := hub.IPv4.Value(link.RouteLocalnet); !ok || v != 1 {
+		c.IPv4 = []link.Conf{{Key: link.RouteLocalnet, Value: 1}}
+		add("setting route_localnet of ", strconv.Itoa(int(v)))
+	}
+	if hub.Flags&unix.IFF_UP == 0 {
+		c.Up = link.On
+		add("link ", "down")
+	}
+	if p.settings.adopt {
+		return c, drifts
+	}
+	if mac := macLink(p.mac); hub.MAC != mac {
+		c.MAC = mac
+		add("link ", "mac "+hub.MAC.String())
+	}
+	if mtu := p.network.MTU; mtu != 0 && hub.MTU != mtu {
+		c.MTU = mtu
+		add("link ", "mtu "+strconv.Itoa(hub.MTU))
+	}
+	return c, drifts
 }
 
 // writeSettings are the sysctls of a hub that is ours: no router may configure it, and it has IPv6 only if the network has.
@@ -196,6 +252,12 @@ func (d *Driver) removeNetwork(ctx context.Context, p networkPlan) error {
 	d.mu.Lock()
 	n := d.nets[p.network.ID]
 	delete(d.nets, p.network.ID)
+	owner, taken := d.claimed[p.hub]
+	foreign := taken && owner.ID != p.network.ID // this network was refused it
+	if !foreign {
+		delete(d.claimed, p.hub)
+		delete(d.absent, p.hub)
+	}
 	d.mu.Unlock()
 	last := 0
 	if n != nil {
@@ -206,11 +268,27 @@ func (d *Driver) removeNetwork(ctx context.Context, p networkPlan) error {
 	for i := 1; i <= last || d.exists(shardName(p.network.ID, i)) || d.exists(trunkHub(p.network.ID, i)); i++ {
 		errs = append(errs, d.removeShard(ctx, p.network.ID, i))
 	}
-	if !p.settings.adopt {
+	switch {
+	case foreign:
+	case p.settings.adopt:
+		errs = append(errs, giveBack(p.hub))
+	default:
 		errs = append(errs, d.deleteOwn(p))
 	}
-	errs = append(errs, d.fw.Drop(ctx, networkOwner(p.network.ID)), d.host.open(ctx, d.hubs()))
-	return errors.Join(errs...)
+	_, err := d.host.open(ctx)
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return err // what is still there stays under its rules
+	}
+	return d.fw.Drop(ctx, networkOwner(p.network.ID))
+}
+
+// giveBack takes from an adopted bridge what would be a hole in the host without our rules: packets to 127.0.0.0/8.
+func giveBack(hub string) error {
+	err := procSettings{}.write("net/ipv4/conf/"+hub+"/route_localnet", "0")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (d *Driver) exists(name string) bool {
@@ -221,7 +299,7 @@ func (d *Driver) exists(name string) bool {
 // deleteOwn deletes the hub if it is the one this network made.
 func (d *Driver) deleteOwn(p networkPlan) error {
 	hub, err := d.conn.Link(link.Named(p.hub))
-	if errors.Is(err, unix.ENODEV) || err == nil && checkHub(p, hub) != nil {
+	if errors.Is(err, unix.ENODEV) || err == nil && d.checkHub(p, hub) != nil {
 		return nil
 	}
 	if err == nil {

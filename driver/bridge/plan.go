@@ -121,7 +121,7 @@ func published(np networkPlan, at cnm.Attachment, ports []cnm.Port) []firewall.P
 func (p endpointPlan) result(np networkPlan, mtu int, ports []cnm.Port) cnm.JoinResult {
 	r := cnm.JoinResult{
 		Link: cnm.Link{Name: p.name, Index: p.index, InPlace: true, Host: p.host},
-		MTU:  mtu, Ports: ports,
+		MTU:  mtu, Ports: ports, Routers: np.settings.adopt,
 	}
 	if p.at.Network.Internal {
 		return r

@@ -94,14 +94,12 @@ func planText(t *testing.T, nw cnm.Network, ports []cnm.Port, number int) string
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newShard(np.hub, hubPorts)
-	s.index = 10
+	to := site{plan: np, hub: 10, name: np.hub, bridge: 10, mtu: 1500}
 	if number > 0 {
-		s = newShard(shardName(nw.ID, number), shardPorts)
-		s.index, s.trunk = 20, 21
+		to.name, to.bridge, to.trunk = shardName(nw.ID, number), 20, 21
 	}
 	var b link.Batch
-	p.plug(&b, 10, s, 1500, link.Here)
+	p.plug(&b, to, link.Here)
 	return fmt.Sprintf("hub %s mac %s gateways %v\n%srules of the network\n%srules of the endpoint\n%stold the sandbox\n%s",
 		np.hub, np.mac, np.gateways, b.String(), lines(np.rules), lines(p.rules), lines(p.result(np, 1500, ports)))
 }

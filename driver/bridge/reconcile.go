@@ -3,9 +3,10 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,23 +17,25 @@ import (
 	"github.com/libnetwork/cnm/kernel/netns"
 )
 
-// Declare states the rules of all networks, trunks and endpoints, and takes the published ports again.
+// Declare states the rules of all networks, trunks and endpoints, and takes the published ports again. A record that makes no rules
+// is told, and keeps nobody else from his.
 func (d *Driver) Declare(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error) {
 	if err := d.host.declare(ctx); err != nil {
 		return nil, err
 	}
+	var drifts []cnm.Drift
 	plans := map[cnm.NetworkID]networkPlan{}
 	for _, nw := range w.Networks {
 		p, err := planNetwork(nw)
-		if err == nil {
-			err = d.fw.Set(ctx, networkOwner(nw.ID), p.rules)
-		}
 		if err != nil {
+			drifts = append(drifts, cnm.Drift{Object: "rules of network " + nw.Name, What: "missing: " + err.Error(), Network: nw.ID})
+			continue
+		}
+		if err := d.fw.Set(ctx, networkOwner(nw.ID), p.rules); err != nil {
 			return nil, err
 		}
 		plans[nw.ID] = p
 	}
-	var drifts []cnm.Drift
 	trunks := map[string]bool{}
 	for _, at := range w.Attachments {
 		np, ok := plans[at.Network.ID]
@@ -43,19 +46,19 @@ func (d *Driver) Declare(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error)
 			return nil, err
 		}
 		drifts = append(drifts, d.retake(np, at)...)
-		if err := d.declareEndpoint(ctx, np, at); err != nil {
+		p, err := planEndpoint(np, at, at.Join.Result.Ports)
+		if err != nil {
+			drifts = append(drifts, cnm.Drift{
+				Object: "rules of endpoint " + np.network.Name + "/" + at.Endpoint.Name, What: "missing: " + err.Error(),
+				Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID,
+			})
+			continue
+		}
+		if err := d.fw.Set(ctx, endpointOwner(at.Endpoint.ID), p.rules); err != nil {
 			return nil, err
 		}
 	}
 	return drifts, nil
-}
-
-func (d *Driver) declareEndpoint(ctx context.Context, np networkPlan, at cnm.Attachment) error {
-	p, err := planEndpoint(np, at, at.Join.Result.Ports)
-	if err != nil {
-		return err
-	}
-	return d.fw.Set(ctx, endpointOwner(at.Endpoint.ID), p.rules)
 }
 
 // declareTrunk states the rules of the trunks up to an endpoint's shard, once each.
@@ -98,8 +101,7 @@ func (d *Driver) retakeAll(w cnm.Wanted) []cnm.Drift {
 	var drifts []cnm.Drift
 	for _, at := range w.Attachments {
 		if n, err := d.known(at.Network); err == nil {
-			np, _ := d.planOf(n)
-			drifts = append(drifts, d.retake(np, at)...)
+			drifts = append(drifts, d.retake(d.planOf(n), at)...)
 		}
 	}
 	return drifts
@@ -107,17 +109,24 @@ func (d *Driver) retakeAll(w cnm.Wanted) []cnm.Drift {
 
 // Reconcile compares networks and attachments with the kernel and repairs them.
 func (d *Driver) Reconcile(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error) {
-	if err := d.reaper.find(ctx); err != nil {
-		return nil, err
-	}
 	var drifts []cnm.Drift
 	var errs []error
+	if w.All {
+		errs = append(errs, d.reaper.find(ctx))
+	}
 	of := map[cnm.NetworkID][]cnm.Attachment{}
 	for _, at := range w.Attachments {
 		of[at.Network.ID] = append(of[at.Network.ID], at)
 	}
+	var links map[string]link.Link
+	if len(w.Attachments) > 1 {
+		var err error
+		if links, err = d.veths(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, nw := range w.Networks {
-		got, err := d.reconcileNetwork(ctx, nw, of[nw.ID])
+		got, err := d.reconcileNetwork(ctx, nw, view{all: w.All, links: links}, of[nw.ID])
 		drifts = append(drifts, got...)
 		if err != nil {
 			errs = append(errs, cnm.Errorf(cnm.KindOf(err), "network %s: %w", nw.Name, err))
@@ -126,13 +135,15 @@ func (d *Driver) Reconcile(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, erro
 	if w.All {
 		drifts = append(drifts, d.retakeAll(w)...)
 		got, err := d.removeForeign(ctx, w)
-		drifts, errs = append(drifts, got...), append(errs, err, d.host.open(ctx, d.hubs()))
+		drifts, errs = append(drifts, got...), append(errs, err)
+		got, err = d.host.open(ctx)
+		drifts, errs = append(drifts, got...), append(errs, err)
 	}
 	return drifts, errors.Join(errs...)
 }
 
 // reconcileNetwork repairs the hub, the shards and the endpoints of a network.
-func (d *Driver) reconcileNetwork(ctx context.Context, nw cnm.Network, ats []cnm.Attachment) ([]cnm.Drift, error) {
+func (d *Driver) reconcileNetwork(ctx context.Context, nw cnm.Network, have view, ats []cnm.Attachment) ([]cnm.Drift, error) {
 	drifts, err := d.ensureNetwork(ctx, nw)
 	if err != nil {
 		return drifts, err
@@ -140,29 +151,28 @@ func (d *Driver) reconcileNetwork(ctx context.Context, nw cnm.Network, ats []cnm
 	d.mu.Lock()
 	n := d.nets[nw.ID]
 	n.adoptPlaces(ats)
-	beyond := n.beyond()
+	beyond := n.beyond(have.all)
 	d.mu.Unlock()
-	for _, i := range beyond {
+	for i, s := range beyond {
 		index, trunk, err := d.ensureShard(ctx, n, i)
 		if err != nil {
 			return drifts, err
 		}
 		d.mu.Lock()
-		n.shards[i].made(index, trunk)
+		s.made(index, trunk)
 		d.mu.Unlock()
 	}
-	got, err := d.reconcileEndpoints(ctx, n, ats)
+	got, err := d.reconcileEndpoints(ctx, n, have, ats)
 	return append(drifts, got...), err
 }
 
 // reconcileEndpoints compares the links, forwarding entries and neighbours of endpoints. Many are compared with one dump
 // of each, one by one lookups.
-func (d *Driver) reconcileEndpoints(ctx context.Context, n *network, ats []cnm.Attachment) ([]cnm.Drift, error) {
+func (d *Driver) reconcileEndpoints(ctx context.Context, n *network, have view, ats []cnm.Attachment) ([]cnm.Drift, error) {
 	if len(ats) == 0 {
 		return nil, nil
 	}
-	have, err := d.view(ctx, n, ats)
-	if err != nil {
+	if err := d.look(ctx, n, &have, ats); err != nil {
 		return nil, err
 	}
 	var drifts []cnm.Drift
@@ -184,7 +194,8 @@ func (d *Driver) reconcileEndpoints(ctx context.Context, n *network, ats []cnm.A
 
 // view is the kernel's side of a network's endpoints.
 type view struct {
-	links      map[string]link.Link
+	all        bool                 // all records are compared, and nothing of theirs is in the middle of a change
+	links      map[string]link.Link // all veths by name; nil: to be looked up
 	fdb        map[fdbKey]bool
 	neighbours map[link.Neighbour]bool
 }
@@ -194,79 +205,100 @@ type fdbKey struct {
 	mac  link.MAC
 }
 
-func (d *Driver) view(ctx context.Context, n *network, ats []cnm.Attachment) (view, error) {
-	v := view{links: map[string]link.Link{}, fdb: map[fdbKey]bool{}, neighbours: map[link.Neighbour]bool{}}
-	if len(ats) == 1 {
-		l, err := d.conn.Link(link.Named(portName(ats[0].Join.Number)))
-		if err != nil && !errors.Is(err, unix.ENODEV) {
-			return v, cnm.Errorf(cnm.Internal, "%w", err)
-		}
-		v.links[l.Name] = l
-	} else {
-		links, err := d.conn.Links(ctx, link.LinkFilter{Kind: "veth"})
-		if err != nil {
-			return v, cnm.Errorf(cnm.Internal, "listing links: %w", err)
-		}
-		for _, l := range links {
+// veths are all veths by name.
+func (d *Driver) veths(ctx context.Context) (map[string]link.Link, error) {
+	links, err := d.conn.Links(ctx, link.LinkFilter{Kind: "veth"})
+	if err != nil {
+		return nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
+	}
+	all := make(map[string]link.Link, len(links))
+	for _, l := range links {
+		all[l.Name] = l
+	}
+	return all, nil
+}
+
+// look fills in the view of a network.
+func (d *Driver) look(ctx context.Context, n *network, v *view, ats []cnm.Attachment) error {
+	v.fdb, v.neighbours = map[fdbKey]bool{}, map[link.Neighbour]bool{}
+	if v.links == nil {
+		v.links = map[string]link.Link{}
+		for _, at := range ats {
+			l, err := d.conn.Link(link.Named(portName(at.Join.Number)))
+			if err != nil && !errors.Is(err, unix.ENODEV) {
+				return cnm.Errorf(cnm.Internal, "%w", err)
+			}
 			v.links[l.Name] = l
 		}
 	}
-	neighbours, err := d.conn.Neighbours(ctx, n.hub)
+	d.mu.Lock()
+	hub, sites := n.hub, make([]site, len(n.shards))
+	for i, s := range n.shards {
+		sites[i] = n.site(s)
+	}
+	d.mu.Unlock()
+	neighbours, err := d.conn.Neighbours(ctx, hub)
 	if err != nil {
-		return v, cnm.Errorf(cnm.Internal, "listing neighbours: %w", err)
+		return cnm.Errorf(cnm.Internal, "listing neighbours: %w", err)
 	}
 	for _, x := range neighbours {
-		v.neighbours[link.Neighbour{Link: n.hub, Addr: x.Addr, MAC: x.MAC, State: x.State}] = true
+		v.neighbours[link.Neighbour{Link: hub, Addr: x.Addr, MAC: x.MAC, State: x.State}] = true
 	}
-	d.mu.Lock()
-	shards := slices.Clone(n.shards)
-	d.mu.Unlock()
-	for _, s := range shards {
-		entries, err := d.conn.FDB(ctx, s.index)
+	for _, s := range sites {
+		entries, err := d.conn.FDB(ctx, s.bridge)
 		if err != nil {
-			return v, cnm.Errorf(cnm.Internal, "listing forwarding entries of %s: %w", s.name, err)
+			return cnm.Errorf(cnm.Internal, "listing forwarding entries of %s: %w", s.name, err)
 		}
 		for _, e := range entries {
 			v.fdb[fdbKey{e.Link, e.MAC}] = true
 		}
 	}
-	return v, nil
+	return nil
 }
 
 // reconcileEndpoint repairs one endpoint's link and says what was wrong with it.
 func (d *Driver) reconcileEndpoint(n *network, at cnm.Attachment, have view) (string, error) {
 	d.mu.Lock()
 	s := n.placed[at.Endpoint.ID]
-	d.mu.Unlock()
 	if s == nil {
+		d.mu.Unlock()
 		return "", nil
 	}
-	p, err := planEndpoint(n.plan, at, at.Join.Result.Ports)
+	to := n.site(s)
+	d.mu.Unlock()
+	to.mtu = cmp.Or(at.Join.Result.MTU, to.mtu) // as its other side was told
+	p, err := planEndpoint(to.plan, at, at.Join.Result.Ports)
 	if err != nil {
 		return "", err
 	}
-	d.enlist(n.hub, s, p)
+	d.enlist(to, p)
 	l, there := have.links[p.host]
 	if !there {
-		return "missing", d.remake(n, s, p)
+		return "missing", d.remake(to, p)
 	}
-	what := p.differs(n.hub, s, l, have)
+	what := p.differs(to, l, have)
 	if what == "" {
 		return "", nil
 	}
 	var b link.Batch
-	if l.Master != s.index || l.MTU != n.mtu || l.Group != 0 {
-		b.SetLink(link.Change{Link: link.Named(p.host), Master: s.index, MTU: n.mtu})
+	if l.Master != to.bridge || l.MTU != to.mtu {
+		b.SetLink(link.Change{Link: link.Named(p.host), Master: to.bridge, MTU: to.mtu})
 	}
-	p.settle(&b, n.hub, s)
+	p.settle(&b, to)
 	if err := d.conn.Do(&b); err != nil {
 		return what, cnm.Errorf(kindOf(err), "%w", err)
 	}
 	return what, nil
 }
 
+// asWanted tells whether a port has the attributes of an endpoint's.
+func asWanted(p link.Port) bool {
+	want := endpointPort()
+	return p.Hairpin == want.Hairpin && p.Learning == want.Learning && p.UnicastFlood == want.UnicastFlood
+}
+
 // differs compares a link with its plan.
-func (p endpointPlan) differs(hub int, s *shard, l link.Link, have view) string {
+func (p endpointPlan) differs(to site, l link.Link, have view) string {
 	var what []string
 	add := func(bad bool, text string) {
 		if bad {
@@ -274,13 +306,13 @@ func (p endpointPlan) differs(hub int, s *shard, l link.Link, have view) string 
 		}
 	}
 	mac := macLink(p.at.Endpoint.MAC)
-	add(l.Master != s.index, "in another bridge")
+	add(l.Master != to.bridge, "in another bridge")
+	add(l.MTU != to.mtu, "mtu "+strconv.Itoa(l.MTU))
 	add(l.Flags&unix.IFF_UP == 0, "down")
-	want := endpointPort()
-	add(l.Port.Hairpin != want.Hairpin || l.Port.Learning != want.Learning || l.Port.UnicastFlood != want.UnicastFlood, "port settings")
-	add(!have.fdb[fdbKey{l.Index, mac}] || s.trunk != 0 && !have.fdb[fdbKey{s.trunk, mac}], "forwarding entry")
+	add(!asWanted(l.Port), "port settings")
+	add(!have.fdb[fdbKey{l.Index, mac}] || to.trunk != 0 && !have.fdb[fdbKey{to.trunk, mac}], "forwarding entry")
 	for _, a := range p.at.Endpoint.Addresses {
-		add(!have.neighbours[link.Neighbour{Link: hub, Addr: a.Addr(), MAC: mac, State: link.Permanent}], "neighbour "+a.Addr().String())
+		add(!have.neighbours[link.Neighbour{Link: to.hub, Addr: a.Addr(), MAC: mac, State: link.Permanent}], "neighbour "+a.Addr().String())
 	}
 	if len(what) == 0 {
 		return ""
@@ -289,7 +321,7 @@ func (p endpointPlan) differs(hub int, s *shard, l link.Link, have view) string 
 }
 
 // remake makes a lost link again in the sandbox's namespace, if that is still there.
-func (d *Driver) remake(n *network, s *shard, p endpointPlan) error {
+func (d *Driver) remake(to site, p endpointPlan) error {
 	ns, err := netns.Open(p.at.Sandbox.Namespace.Path)
 	if err != nil {
 		return cnm.Errorf(cnm.NotFound, "namespace of sandbox %s: %w", p.at.Sandbox.Name, err)
@@ -300,7 +332,7 @@ func (d *Driver) remake(n *network, s *shard, p endpointPlan) error {
 		return cnm.Errorf(cnm.NotFound, "namespace of sandbox %s is another", p.at.Sandbox.Name)
 	}
 	var b link.Batch
-	p.plug(&b, n.hub, s, n.mtu, ns.Fd())
+	p.plug(&b, to, ns.Fd())
 	if err := d.conn.Do(&b); err != nil {
 		return cnm.Errorf(kindOf(err), "%w", err)
 	}
@@ -313,11 +345,11 @@ func (d *Driver) removeForeign(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, 
 	if err != nil {
 		return nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
 	}
-	known := d.knownLinks(w)
+	known := knownLinks(w)
 	var drifts []cnm.Drift
 	var errs []error
 	for _, l := range links {
-		if known[l.Name] || l.Group == d.reaper.group || l.Group == d.reaper.group^1 || !ours(l.Name) {
+		if known.has(l.Name) || l.Group == d.reaper.group || l.Group == d.reaper.group^1 || !made(l) {
 			continue
 		}
 		drifts = append(drifts, cnm.Drift{Object: "link " + l.Name, What: "foreign", Repaired: true})
@@ -335,23 +367,42 @@ func (d *Driver) removeForeign(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, 
 	return drifts, errors.Join(errs...)
 }
 
-// knownLinks are the names of all links that records account for.
-func (d *Driver) knownLinks(w cnm.Wanted) map[string]bool {
-	known := map[string]bool{}
+// made tells whether a link has a name of ours and is of the kind that we make with it.
+func made(l link.Link) bool {
+	kind := "veth"
+	if strings.HasPrefix(l.Name, hubPrefix) || strings.HasPrefix(l.Name, shardPrefix) {
+		kind = "bridge"
+	}
+	return ours(l.Name) && l.Kind == kind
+}
+
+// known are the links that records account for: by name, and the shards and trunks of networks by the digits of the network.
+type known struct {
+	names    map[string]bool
+	networks map[string]bool
+}
+
+func (k known) has(name string) bool {
+	if k.names[name] {
+		return true
+	}
+	rest, shard := strings.CutPrefix(name, shardPrefix)
+	if !shard {
+		rest, shard = strings.CutPrefix(name, trunkPrefix)
+	}
+	return shard && len(rest) > shardDigits && k.networks[rest[:shardDigits]]
+}
+
+func knownLinks(w cnm.Wanted) known {
+	k := known{map[string]bool{}, map[string]bool{}}
 	for _, nw := range w.Networks {
+		k.networks[shardSuffix(nw.ID, 0)[:shardDigits]] = true
 		if p, err := planNetwork(nw); err == nil {
-			known[p.hub] = true
+			k.names[p.hub] = true
 		}
 	}
 	for _, at := range w.Attachments {
-		known[portName(at.Join.Number)] = true
+		k.names[portName(at.Join.Number)] = true
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id, n := range d.nets {
-		for i := range n.shards {
-			known[shardName(id, i)], known[trunkHub(id, i)], known[trunkShard(id, i)] = true, true, true
-		}
-	}
-	return known
+	return k
 }

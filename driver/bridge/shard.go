@@ -5,7 +5,7 @@ package bridge
 import (
 	"context"
 	"errors"
-	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,8 +22,8 @@ const (
 	shardPorts = 127
 )
 
-// shard is one bridge of a network; the first is the hub itself. Fields are guarded by the driver's mu until ready is closed,
-// after which index, trunk and err do not change.
+// shard is one bridge of a network; the first is the hub itself. Fields are guarded by the driver's mu. One that is not ready is
+// being made by the call that added it.
 type shard struct {
 	name  string
 	room  int // endpoints that still fit
@@ -33,32 +33,57 @@ type shard struct {
 	err   error
 }
 
+// site is where the link of an endpoint goes: a copy of what is known of its network and shard.
+type site struct {
+	plan   networkPlan
+	hub    int    // index
+	name   string // of the bridge
+	bridge int    // its index
+	trunk  int    // index of the hub's end of the trunk; 0 at the hub
+	mtu    int    // bytes
+}
+
+// site is called with the driver's mu held.
+func (n *network) site(s *shard) site {
+	return site{plan: n.plan, hub: n.hub, name: s.name, bridge: s.index, trunk: s.trunk, mtu: n.mtu}
+}
+
 func newShard(name string, room int) *shard {
 	return &shard{name: name, room: room, ready: make(chan struct{})}
 }
 
-// made says that the shard is in the kernel. It is called with the driver's mu held.
-func (s *shard) made(index, trunk int) {
-	s.index, s.trunk = index, trunk
+func (s *shard) isReady() bool {
 	select {
 	case <-s.ready:
+		return true
 	default:
+		return false
+	}
+}
+
+// made says that the shard is in the kernel. It is called with the driver's mu held.
+func (s *shard) made(index, trunk int) {
+	s.index, s.trunk, s.err = index, trunk, nil
+	if !s.isReady() {
 		close(s.ready)
 	}
 }
 
 // place finds room for an endpoint and returns its shard, making one if all are full. The endpoint's place is given back by
 // unplace.
-func (d *Driver) place(ctx context.Context, n *network, ep cnm.EndpointID) (*shard, error) {
+func (d *Driver) place(ctx context.Context, n *network, ep cnm.EndpointID) (site, error) {
 	s, fresh := d.reserve(n, ep)
 	if fresh > 0 {
-		d.build(ctx, n, s, fresh)
+		// Others wait for it too: it does not end with the call that begins it.
+		d.build(context.WithoutCancel(ctx), n, s, fresh)
 	}
 	select {
 	case <-s.ready:
-		return s, s.err
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return n.site(s), s.err
 	case <-ctx.Done():
-		return nil, cnm.Errorf(cnm.Unavailable, "waiting for bridge %s: %w", s.name, context.Cause(ctx))
+		return site{}, cnm.Errorf(cnm.Unavailable, "waiting for bridge %s: %w", s.name, context.Cause(ctx))
 	}
 }
 
@@ -83,37 +108,42 @@ func (d *Driver) reserve(n *network, ep cnm.EndpointID) (s *shard, fresh int) {
 	return s, fresh
 }
 
-// unplace gives an endpoint's place back and returns the shard it was on.
-func (d *Driver) unplace(nw cnm.NetworkID, ep cnm.EndpointID) *shard {
+// unplace gives an endpoint's place back and returns where it was; ok is false if it had none.
+func (d *Driver) unplace(nw cnm.NetworkID, ep cnm.EndpointID) (at site, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.nets[nw]
 	if n == nil || n.placed[ep] == nil {
-		return nil
+		return site{}, false
 	}
 	s := n.placed[ep]
 	s.room++
 	delete(n.placed, ep)
-	return s
+	return n.site(s), true
 }
 
 // build makes a shard in the kernel and tells those who wait for it. One that cannot be made gives its number back.
 func (d *Driver) build(ctx context.Context, n *network, s *shard, i int) {
 	index, trunk, err := d.ensureShard(ctx, n, i)
+	if err != nil {
+		err = errors.Join(err, d.removeShard(ctx, d.planOf(n).network.ID, i))
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		s.err = err
 		if last := len(n.shards) - 1; n.shards[last] == s {
 			n.shards = n.shards[:last]
 		}
 	}
 	s.made(index, trunk)
+	s.err = err
 }
 
 // ensureShard makes shard i and its trunk, or what is missing of them.
 func (d *Driver) ensureShard(ctx context.Context, n *network, i int) (index, trunk int, err error) {
-	id := n.plan.network.ID
+	d.mu.Lock()
+	id, hub, mtu := n.plan.network.ID, n.hub, n.mtu
+	d.mu.Unlock()
 	name, atHub, atShard := shardName(id, i), trunkHub(id, i), trunkShard(id, i)
 	rules := firewall.Rules{Trunks: []string{atHub, atShard}}
 	if err := d.fw.Set(ctx, shardOwner(id, name), rules); err != nil {
@@ -121,7 +151,7 @@ func (d *Driver) ensureShard(ctx context.Context, n *network, i int) (index, tru
 	}
 	bridge, err := d.conn.Link(link.Named(name))
 	if errors.Is(err, unix.ENODEV) {
-		if err := d.createBridge(name, macOf("shard", name), n.mtu); err != nil {
+		if err := d.createBridge(name, macOf("shard", name), mtu); err != nil {
 			return 0, 0, err
 		}
 		if err := d.quiet(name); err != nil {
@@ -132,7 +162,7 @@ func (d *Driver) ensureShard(ctx context.Context, n *network, i int) (index, tru
 	if err != nil {
 		return 0, 0, cnm.Errorf(cnm.Internal, "bridge %s: %w", name, err)
 	}
-	if err := d.ensureTrunk(n, bridge.Index, atHub, atShard); err != nil {
+	if err := d.ensureTrunk(joint{hub, bridge.Index, mtu, atHub, atShard}); err != nil {
 		return 0, 0, err
 	}
 	end, err := d.conn.Link(link.Named(atHub))
@@ -152,23 +182,30 @@ func (d *Driver) quiet(name string) error {
 	return nil
 }
 
+// joint is what joins a shard to its hub: a trunk and the two bridges at its ends.
+type joint struct {
+	hub, shard     int // indexes
+	mtu            int // bytes
+	atHub, atShard string
+}
+
 // ensureTrunk joins a shard to the hub. Both ends are made down and put into their bridges before they come up. An unknown unicast
 // address goes from a shard to the hub, which knows every endpoint, and from the hub nowhere.
-func (d *Driver) ensureTrunk(n *network, shard int, atHub, atShard string) error {
+func (d *Driver) ensureTrunk(t joint) error {
 	var b link.Batch
-	if _, err := d.conn.Link(link.Named(atHub)); errors.Is(err, unix.ENODEV) {
-		b.CreateVeth(link.Veth{Name: atHub, Master: n.hub, MTU: n.mtu, Peer: link.Peer{Name: atShard, MTU: n.mtu}})
+	if _, err := d.conn.Link(link.Named(t.atHub)); errors.Is(err, unix.ENODEV) {
+		b.CreateVeth(link.Veth{Name: t.atHub, Master: t.hub, MTU: t.mtu, Peer: link.Peer{Name: t.atShard, MTU: t.mtu}})
 	} else if err != nil {
-		return cnm.Errorf(cnm.Internal, "trunk %s: %w", atHub, err)
+		return cnm.Errorf(cnm.Internal, "trunk %s: %w", t.atHub, err)
 	}
-	b.SetLink(link.Change{Link: link.Named(atShard), Master: shard})
+	b.SetLink(link.Change{Link: link.Named(t.atShard), Master: t.shard})
 	b.SetLink(link.Change{
-		Link: link.Named(atShard), AddrGenMode: link.AddrGenNone, Up: link.On,
+		Link: link.Named(t.atShard), AddrGenMode: link.AddrGenNone, Up: link.On,
 		Port: link.Port{Learning: link.Off, UnicastFlood: link.On},
 	})
-	b.SetLink(link.Change{Link: link.Named(atHub), Master: n.hub})
+	b.SetLink(link.Change{Link: link.Named(t.atHub), Master: t.hub})
 	b.SetLink(link.Change{
-		Link: link.Named(atHub), AddrGenMode: link.AddrGenNone, Up: link.On,
+		Link: link.Named(t.atHub), AddrGenMode: link.AddrGenNone, Up: link.On,
 		Port: link.Port{Learning: link.Off, UnicastFlood: link.Off, Hairpin: link.On},
 	})
 	if err := d.conn.Do(&b); err != nil {
@@ -193,8 +230,8 @@ func shardNumber(p networkPlan, name string) (i int, ok bool) {
 	if !ok || len(rest) != 2 {
 		return 0, false
 	}
-	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-	return strings.IndexByte(digits, rest[0])*len(digits) + strings.IndexByte(digits, rest[1]), true
+	n, err := strconv.ParseUint(rest, 36, 16)
+	return int(n), err == nil //nolint:gosec // two digits
 }
 
 // adopt gives endpoints that are in the kernel their places again after a start, as their records say.
@@ -212,11 +249,13 @@ func (n *network) adoptPlaces(ats []cnm.Attachment) {
 	}
 }
 
-// numbers of shards beyond the hub.
-func (n *network) beyond() []int {
-	var all []int
-	for i := 1; i < len(n.shards); i++ {
-		all = append(all, i)
+// beyond are the shards beyond the hub by number. Without all, those are left out that somebody is making.
+func (n *network) beyond(all bool) map[int]*shard {
+	some := map[int]*shard{}
+	for i, s := range n.shards {
+		if i > 0 && (all || s.isReady()) {
+			some[i] = s
+		}
 	}
-	return slices.Clip(all)
+	return some
 }

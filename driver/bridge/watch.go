@@ -26,10 +26,12 @@ type live struct {
 	links      map[string]liveLink
 	neighbours map[neighbourKey]string // to the link's name
 	macs       map[fdbKey]string
+	indexes    map[int]string
 }
 
 type liveLink struct {
 	index, master int
+	mtu           int
 	hub           int
 	trunk         int
 	mac           link.MAC
@@ -42,20 +44,20 @@ type neighbourKey struct {
 }
 
 func newLive() live {
-	return live{links: map[string]liveLink{}, neighbours: map[neighbourKey]string{}, macs: map[fdbKey]string{}}
+	return live{links: map[string]liveLink{}, neighbours: map[neighbourKey]string{}, macs: map[fdbKey]string{}, indexes: map[int]string{}}
 }
 
 // enlist notes that a link is in service as planned.
-func (d *Driver) enlist(hub int, s *shard, p endpointPlan) {
-	l := liveLink{index: p.index, master: s.index, hub: hub, trunk: s.trunk, mac: macLink(p.at.Endpoint.MAC)}
+func (d *Driver) enlist(to site, p endpointPlan) {
+	l := liveLink{index: p.index, master: to.bridge, mtu: to.mtu, hub: to.hub, trunk: to.trunk, mac: macLink(p.at.Endpoint.MAC)}
 	for _, a := range p.at.Endpoint.Addresses {
 		l.addresses = append(l.addresses, a.Addr())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.live.links[p.host] = l
+	d.live.links[p.host], d.live.indexes[l.index] = l, p.host
 	for _, a := range l.addresses {
-		d.live.neighbours[neighbourKey{hub, a}] = p.host
+		d.live.neighbours[neighbourKey{l.hub, a}] = p.host
 	}
 	d.live.macs[fdbKey{l.index, l.mac}] = p.host
 	if l.trunk != 0 {
@@ -73,6 +75,7 @@ func (d *Driver) delist(at cnm.Attachment) {
 		return
 	}
 	delete(d.live.links, name)
+	delete(d.live.indexes, l.index)
 	for _, a := range l.addresses {
 		delete(d.live.neighbours, neighbourKey{l.hub, a})
 	}
@@ -87,10 +90,12 @@ func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 	if err != nil {
 		return cnm.Errorf(cnm.Internal, "watching links: %w", err)
 	}
+	hint(cnm.Hint{}) // what happened before is not announced
 	doubtful := map[string]bool{}
 	settle := time.NewTimer(doubt)
 	settle.Stop()
 	defer settle.Stop()
+	waits := false
 	reread := time.NewTicker(rereadEvery)
 	defer reread.Stop()
 	for {
@@ -99,18 +104,34 @@ func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 			if !ok {
 				return w.Err()
 			}
-			if d.judge(e, doubtful, hint) {
+			if d.judge(e, doubtful, hint) && !waits {
+				waits = true
 				settle.Reset(doubt)
 			}
 		case <-settle.C:
-			for name := range doubtful {
-				delete(doubtful, name)
-				hint(cnm.Hint{Link: name})
-			}
+			waits = false
+			d.follow(ctx, doubtful, hint)
 		case <-reread.C:
 			if d.settingsDiffer(ctx) {
 				hint(cnm.Hint{})
 			}
+		}
+	}
+}
+
+// outsideLinks stands among the doubtful links for those to the outside, of which some came or went.
+const outsideLinks = ""
+
+// follow hints at what is doubtful still. That links to the outside come and go is no drift, only forwarding has to follow them.
+func (d *Driver) follow(ctx context.Context, doubtful map[string]bool, hint func(cnm.Hint)) {
+	for name := range doubtful {
+		delete(doubtful, name)
+		if name != outsideLinks {
+			hint(cnm.Hint{Link: name})
+			continue
+		}
+		if _, err := d.host.open(ctx); err != nil && ctx.Err() == nil {
+			d.log.ErrorContext(ctx, "forwarding of links to the outside", "error", err)
 		}
 	}
 }
@@ -140,10 +161,8 @@ func (d *Driver) judge(e link.Event, doubtful map[string]bool, hint func(cnm.Hin
 			suspect = d.live.macs[fdbKey{e.Entry.Link, e.Entry.MAC}]
 		}
 	case *link.PortEvent:
-		for name, l := range d.live.links {
-			if e.Link == l.index && e.Gone {
-				suspect = name
-			}
+		if e.Gone || !asWanted(e.Port) {
+			suspect = d.live.indexes[e.Link]
 		}
 	}
 	if suspect != "" {
@@ -156,17 +175,32 @@ func (d *Driver) judge(e link.Event, doubtful map[string]bool, hint func(cnm.Hin
 func (d *Driver) judgeLink(e *link.LinkEvent, doubtful map[string]bool, hint func(cnm.Hint)) bool {
 	l, known := d.live.links[e.Link.Name]
 	switch {
-	case known && (e.Gone || e.Link.Flags&unix.IFF_UP == 0 || e.Link.Master != l.master):
+	case known && (e.Gone || e.Link.Flags&unix.IFF_UP == 0 || e.Link.Master != l.master || e.Link.MTU != l.mtu || !asWanted(e.Link.Port)):
 		doubtful[e.Link.Name] = true
 		return true
 	case known:
 		delete(doubtful, e.Link.Name)
 	case strings.HasPrefix(e.Link.Name, portPrefix):
 		// On its way in or out by our own hand.
-	case d.isBridge(e.Link.Index) && (e.Gone || e.Link.Flags&unix.IFF_UP == 0):
-		hint(cnm.Hint{})
-	case !ours(e.Link.Name) && e.Link.Master == 0:
-		hint(cnm.Hint{}) // a link to the outside may have come or gone
+	case d.isBridge(e.Link.Index):
+		if e.Gone || e.Link.Flags&unix.IFF_UP == 0 || d.lostMAC(e.Link) {
+			hint(cnm.Hint{})
+		}
+	case d.absent[e.Link.Name]:
+		hint(cnm.Hint{}) // the bridge that a network waits for
+	case !ours(e.Link.Name):
+		doubtful[outsideLinks] = true
+		return true
+	}
+	return false
+}
+
+// lostMAC tells whether a link is a hub of ours whose MAC is not the planned one any more.
+func (d *Driver) lostMAC(l link.Link) bool {
+	for _, n := range d.nets {
+		if n.hub == l.Index {
+			return !n.plan.settings.adopt && l.MAC != macLink(n.plan.mac)
+		}
 	}
 	return false
 }
@@ -193,19 +227,10 @@ func (d *Driver) isBridge(index int) bool {
 
 // settingsDiffer reads the settings that keep hubs working.
 func (d *Driver) settingsDiffer(ctx context.Context) bool {
-	for hub, fs := range d.hubs() {
-		if fs.IPv4 && differs(key4(hub), "1") || differs("net/ipv4/conf/"+hub+"/route_localnet", "1") {
-			return true
-		}
-		if fs.IPv6 && differs(key6(hub), "1") && differs(global6, "1") {
+	for hub := range d.hubs() {
+		if d.host.is("net/ipv4/conf/"+hub+"/route_localnet", "0") {
 			return true
 		}
 	}
 	return ctx.Err() == nil && d.host.differs()
-}
-
-// differs tells whether a setting exists and is not as wanted.
-func differs(key, value string) bool {
-	v, err := read(key)
-	return err == nil && v != value
 }

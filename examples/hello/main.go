@@ -80,7 +80,8 @@ func fetch(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	var client http.Client
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,9 @@ func (h host) lines() []string {
 		lines = append(lines, fmt.Sprintf("address %s on %s", a.Prefix, h.name(a.Link)))
 	}
 	for _, r := range h.routes {
+		if r.Protocol == kernelProtocol && r.Dst.Addr().Is6() {
+			continue // the kernel makes them of links and addresses, in its own time
+		}
 		lines = append(lines, fmt.Sprintf("route %v %s via %s on %s table %d metric %d protocol %d source %s", r.Type, r.Dst, text(r.Gateway), h.name(r.Link), r.Table, r.Metric, r.Protocol, text(r.Source)))
 	}
 	for _, r := range h.rules {
@@ -82,12 +85,15 @@ func (h host) lines() []string {
 	return lines
 }
 
+// kernelProtocol is RTPROT_KERNEL of rtnetlink(7).
+const kernelProtocol = 2
+
 func (h host) linkLine(l link.Link) string {
 	var flags []string
 	for _, f := range []struct {
 		bit  uint32
 		word string
-	}{{unix.IFF_UP, "up"}, {unix.IFF_RUNNING, "running"}, {unix.IFF_PROMISC, "promiscuous"}, {unix.IFF_ALLMULTI, "all multicast"}, {unix.IFF_NOARP, "no ARP"}} {
+	}{{unix.IFF_UP, "up"}, {unix.IFF_PROMISC, "promiscuous"}, {unix.IFF_ALLMULTI, "all multicast"}, {unix.IFF_NOARP, "no ARP"}} {
 		if l.Flags&f.bit != 0 {
 			flags = append(flags, f.word)
 		}

@@ -47,7 +47,8 @@ func firewallLines(ctx context.Context, _ host, _ Scope) ([]string, error) {
 	var lines []string
 	for _, s := range all {
 		name := "table " + s.Table.TableID.String()
-		lines = append(lines, fmt.Sprintf("%s flags %q comment %q", name, s.Table.Flags, s.Table.Comment))
+		// Whether a table has an owner is a matter of who lives, not of what is there.
+		lines = append(lines, fmt.Sprintf("%s flags %q comment %q", name, s.Table.Flags&^nft.Owner, s.Table.Comment))
 		for _, c := range s.Chains {
 			chain := name + " chain " + c.Name
 			lines = append(lines, fmt.Sprintf("%s hook %s priority %d policy %s", chain, c.Hook, c.Priority, c.Policy))

@@ -84,7 +84,7 @@ func Run(ctx context.Context, cio IO, args []string) int {
 		key, value, _ := strings.Cut(kv, "=")
 		a.env[key] = value
 	}
-	root := a.root()
+	root := a.root()                          //nolint:contextcheck // its commands get theirs when they are executed
 	root.SetArgs(append([]string{}, args...)) // never nil, which stands for the process's own
 	root.SetIn(cio.In)
 	root.SetOut(a.out)
@@ -124,8 +124,7 @@ func (a *app) end(ctx context.Context, cmd *cobra.Command, err error) int {
 
 // exitOf is the exit status of one error.
 func exitOf(err error) int {
-	var use *usageError
-	if errors.As(err, &use) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return statusUsage
 	}
 	return cnm.KindOf(err).Code().Exit
@@ -133,7 +132,7 @@ func exitOf(err error) int {
 
 // flatten takes joined errors apart.
 func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost join is ours
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}
@@ -152,8 +151,7 @@ func (e *usageError) Unwrap() error { return e.err }
 
 // usage makes err one of usage, with the way to the command's help.
 func usage(cmd *cobra.Command, err error) error {
-	var already *usageError
-	if errors.As(err, &already) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		return err
 	}
 	return &usageError{fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())}

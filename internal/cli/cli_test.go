@@ -207,8 +207,14 @@ func TestCompletionAsksTheDaemon(t *testing.T) {
 	con.run(t.Context(), "sandbox", "create", "web")
 	con.run(t.Context(), "attach", "web", "front")
 	for _, c := range []struct{ args, want string }{
-		{"network inspect ", "front"}, {"network inspect front ", "front"}, {"attach ", "web"}, {"attach web ", "front"},
-		{"attach web front ", ""}, {"endpoint leave ", "front/web"}, {"endpoint create ", "front"}, {"endpoint create front ", ""},
+		{"network inspect ", "front"},
+		{"network inspect front ", "front"},
+		{"attach ", "web"},
+		{"attach web ", "front"},
+		{"attach web front ", ""},
+		{"endpoint leave ", "front/web"},
+		{"endpoint create ", "front"},
+		{"endpoint create front ", ""},
 	} {
 		out := newSafeBuffer()
 		con.Out = out
@@ -266,8 +272,14 @@ func TestJoinedErrorsOfOneKindKeepIt(t *testing.T) {
 		err  error
 		want int
 	}{
-		{nil, 0}, {nf, 3}, {errors.Join(nf, nf), 3}, {errors.Join(nf, busy), 1}, {errors.Join(errors.Join(busy, nil), busy), 4},
-		{context.Canceled, 6}, {errors.New("x"), 1}, {&usageError{errors.New("x")}, 2},
+		{nil, 0},
+		{nf, 3},
+		{errors.Join(nf, nf), 3},
+		{errors.Join(nf, busy), 1},
+		{errors.Join(errors.Join(busy, nil), busy), 4},
+		{context.Canceled, 6},
+		{errors.New("x"), 1},
+		{&usageError{errors.New("x")}, 2},
 	} {
 		a := &app{io: IO{Err: io.Discard}}
 		if got := a.end(t.Context(), a.root(), c.err); got != c.want {

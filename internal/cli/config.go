@@ -65,7 +65,7 @@ func keys() []setting {
 func (s *settings) field(key string) *string {
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {
-		if p, ok := v.Field(i).Addr().Interface().(*string); ok && v.Type().Field(i).Tag.Get("json") == key {
+		if p, ok := reflect.TypeAssert[*string](v.Field(i).Addr()); ok && v.Type().Field(i).Tag.Get("json") == key {
 			return p
 		}
 	}
@@ -117,6 +117,9 @@ func (s *source) load() (settings, error) {
 	return given, nil
 }
 
+// socketMax is the longest path of a unix socket in bytes (unix(7): sun_path is 108 with its end).
+const socketMax = 107
+
 // config checks the settings.
 func (s *settings) config() (DaemonConfig, error) {
 	cfg := DaemonConfig{StateDir: s.State, RunDir: s.Run, Socket: s.Socket, LogFormat: s.LogFormat}
@@ -124,6 +127,9 @@ func (s *settings) config() (DaemonConfig, error) {
 		if path := *s.field(key); !filepath.IsAbs(path) {
 			return cfg, cnm.FieldErrorf(cnm.Invalid, key, "%s %q is no absolute path", key, path)
 		}
+	}
+	if len(s.Socket) > socketMax {
+		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket", "socket %q is %d bytes long, and Linux takes %d; choose a shorter --socket", s.Socket, len(s.Socket), socketMax)
 	}
 	mode, err := strconv.ParseUint(s.SocketMode, 8, 32)
 	if err != nil || mode&^0o777 != 0 || mode&0o600 != 0o600 {

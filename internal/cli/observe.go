@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,21 +36,22 @@ func driverTable(w io.Writer, all []wire.Driver) error {
 }
 
 func eventLine(e *wire.Event) string {
-	line := fmt.Sprintf("%s %s %s", e.Time.UTC().Format(time.RFC3339Nano), e.Object, e.Action)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s %s %s", e.Time.UTC().Format(time.RFC3339Nano), e.Object, e.Action)
 	if e.Name != "" {
-		line += " " + e.Name
+		line.WriteString(" " + e.Name)
 	}
 	for _, id := range []struct{ key, value string }{
 		{"network", string(e.NetworkID)}, {"endpoint", string(e.EndpointID)}, {"sandbox", string(e.SandboxID)},
 	} {
 		if id.value != "" {
-			line += " " + id.key + "=" + short(id.value)
+			line.WriteString(" " + id.key + "=" + short(id.value))
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(e.Detail)) {
-		line += fmt.Sprintf(" %s=%q", key, e.Detail[key])
+		fmt.Fprintf(&line, " %s=%q", key, e.Detail[key])
 	}
-	return line
+	return line.String()
 }
 
 func (a *app) eventsCommand() *cobra.Command {

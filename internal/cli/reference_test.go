@@ -33,7 +33,7 @@ func TestReference(t *testing.T) {
 	}
 	want := text + referenceMark + reference(tree())
 	if *update {
-		if err := os.WriteFile(referenceFile, []byte(want), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(referenceFile, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -63,14 +63,14 @@ func reference(root *cobra.Command) string {
 			return
 		}
 		fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n```\n%s\n```\n", c.CommandPath(), c.Short, c.UseLine())
-		any := false
+		table := false
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			if f.Name == "socket" && f.DefValue == "" && c.Name() != "daemon" || f.Name == "timeout" {
 				return // every command has them
 			}
-			if !any {
+			if !table {
 				b.WriteString("\n| option | meaning |\n|---|---|\n")
-				any = true
+				table = true
 			}
 			fmt.Fprintf(&b, "| `%s` | %s |\n", optionText(f), strings.ReplaceAll(f.Usage, "|", `\|`)+defaultText(f))
 		})
@@ -150,7 +150,7 @@ func TestContractFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, flag := range strings.Fields(flags) {
+		for flag := range strings.FieldsSeq(flags) {
 			if c.Flags().Lookup(flag) == nil {
 				t.Errorf("cnm %s has no --%s", path, flag)
 			}

@@ -46,8 +46,11 @@ func serve(t interface {
 		cancel()
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, ln) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Serve(ctx, ln)
+	}()
 	t.Defer(func() { cancel(); <-ended })
 	return fake, nil
 }
@@ -74,11 +77,10 @@ func launch(_ context.Context, p Process) (int, error) {
 	}
 	if len(p.Command) == 2 {
 		n, err := strconv.Atoi(p.Command[1])
-		switch {
-		case err != nil:
-		case p.Command[0] == "exit":
+		if err == nil && p.Command[0] == "exit" {
 			return n, nil
-		case p.Command[0] == "cannot":
+		}
+		if err == nil && p.Command[0] == "cannot" {
 			return n, fmt.Errorf("command cannot %d", n)
 		}
 	}

@@ -3,11 +3,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/libnetwork/cnm/api/client"
 )
@@ -23,6 +26,7 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		a.networkCommand(), a.sandboxCommand(), a.endpointCommand(),
 		a.attachCommand(), a.detachCommand(),
@@ -71,6 +75,17 @@ func (a *app) command(use, short string, args cobra.PositionalArgs, run func(*co
 	c.Flags().StringVar(&a.socket, "socket", "", "the daemon's socket (default $CNM_SOCKET, else "+client.DefaultSocket+")")
 	c.Flags().DurationVar(&a.timeout, "timeout", 0, "give up after this long, as in 1.5s (default: never)")
 	return c
+}
+
+// flagError says in our words that a flag's value is not of its type.
+func flagError(_ *cobra.Command, err error) error {
+	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	want := map[string]string{"bool": "true or false", "int": "a number", "duration": "a time to wait; write it as 1.5s"}
+	f := bad.GetFlag()
+	return fmt.Errorf("--%s %q is not %s", f.Name, bad.GetValue(), cmp.Or(want[f.Value.Type()], f.Value.Type()))
 }
 
 // exactly wants the named arguments.

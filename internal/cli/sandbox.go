@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/api/client"
 	"github.com/libnetwork/cnm/api/wire"
 )
@@ -42,6 +44,9 @@ func (a *app) sandboxCreate() *cobra.Command {
 	c = out.flags(a.command("create NAME [flags]", "Make a sandbox, or adopt one that a runtime made", exactly("NAME"), a.ask(
 		func(ctx context.Context, cl *client.Client, args []string) (err error) {
 			req.Name = args[0]
+			if err := adopted(c.Flags()); err != nil {
+				return err
+			}
 			if req.Netns, req.Host = netns, netns == "host"; req.Host {
 				req.Netns = ""
 			}
@@ -67,6 +72,17 @@ func (a *app) sandboxCreate() *cobra.Command {
 	fl.StringArrayVar(&hosts, "add-host", nil, "line of its hosts file, as NAME:IP; repeatable")
 	fl.StringArrayVar(&labels, "label", nil, "label, as KEY=VALUE; repeatable")
 	return c
+}
+
+// adopted refuses values that would quietly stand for a namespace of our own.
+func adopted(given *pflag.FlagSet) error {
+	if f := given.Lookup("netns"); f.Changed && f.Value.String() == "" {
+		return cnm.FieldErrorf(cnm.Invalid, "netns", "netns is empty; give a path or host, or leave it out to have one made")
+	}
+	if f := given.Lookup("pid"); f.Changed && f.Value.String() == "0" {
+		return cnm.FieldErrorf(cnm.Invalid, "pid", "pid 0 is no process; give that of a running one")
+	}
+	return nil
 }
 
 // hostLines reads NAME:IP flags. An IPv6 address may be in brackets.

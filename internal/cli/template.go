@@ -34,7 +34,37 @@ func parseTemplate[T any](text string) (*template.Template, error) {
 			respell(each.Root, keys)
 		}
 	}
+	if field := unknownField(t, reflect.TypeFor[T]()); field != "" {
+		return nil, fmt.Errorf("--format: there is no field %q; --json shows the keys", field)
+	}
 	return t, nil
+}
+
+// unknownField is a field of the outermost actions that no object of a type has, so that it is refused before anything is
+// done. What is inside of a range or a with shows when it is executed.
+func unknownField(t *template.Template, of reflect.Type) string {
+	if t.Tree == nil {
+		return ""
+	}
+	known := map[string]bool{}
+	for _, f := range reflect.VisibleFields(of) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		known[name] = true
+	}
+	for _, n := range t.Root.Nodes {
+		action, ok := n.(*parse.ActionNode)
+		if !ok {
+			continue
+		}
+		for _, cmd := range action.Pipe.Cmds {
+			for _, arg := range cmd.Args {
+				if f, ok := arg.(*parse.FieldNode); ok && !known[f.Ident[0]] {
+					return f.Ident[0]
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // execute prints one object by a template. A field that is not there is an error of usage.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,8 +70,21 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, ready func()) error 
 	return errors.Join(err, d.Close())
 }
 
+// callsAtOnce is how many calls may be in the kernel at once before the scheduler has to notice that they block.
+const callsAtOnce = 32
+
+// widen gives the scheduler more processors than there are. A call to the kernel may wait for its network lock for
+// milliseconds, and keeps its processor until the scheduler takes it away, which it looks for every 10 ms at worst; with as
+// many processors as cores, two waiting calls stop everybody. GOMAXPROCS in the environment wins.
+func widen() {
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(max(callsAtOnce, runtime.NumCPU()))
+	}
+}
+
 // Start opens the store, brings the kernel to what it says, and returns the parts, not serving yet.
 func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Daemon, error) {
+	widen()
 	d := &Daemon{log: log, cfg: cfg, runs: map[string]func(context.Context) error{}}
 	if err := d.compose(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())

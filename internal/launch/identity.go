@@ -14,10 +14,11 @@ import (
 
 // identity is whom a command runs as.
 type identity struct {
-	UID, GID int
-	Groups   []int
-	Name     string // "" for a number that no user has
-	Home     string
+	UID    int    `json:"uid"`
+	GID    int    `json:"gid"`
+	Groups []int  `json:"groups"`
+	Name   string `json:"name"` // "" for a number that no user has
+	Home   string `json:"home"`
 }
 
 // identify reads NAME or UID, with :GROUP or :GID if wanted. Without a group it is the user's own, with its
@@ -45,8 +46,7 @@ func userNamed(who string) (*identity, error) {
 	if err != nil && numeric {
 		u, err = user.LookupId(who)
 	}
-	var unknown user.UnknownUserIdError
-	if errors.As(err, &unknown) {
+	if _, ok := errors.AsType[user.UnknownUserIdError](err); ok {
 		return &identity{UID: number, GID: number, Groups: []int{number}}, nil
 	}
 	if err != nil {

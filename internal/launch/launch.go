@@ -45,23 +45,26 @@ type Process struct {
 
 // order is what the child is told. Names of users are numbers by then.
 type order struct {
-	Namespace                       string
-	Cookie                          uint64
-	Hosts, ResolvConf, HostnameFile string
-	Hostname                        string
-	Command, Env                    []string
-	As                              *identity // nil: as we are
-	Dir                             string
-	Sandbox                         string
-	After                           []string // of the keeper alone
+	Namespace    string    `json:"namespace"`
+	Cookie       uint64    `json:"cookie"`
+	Hosts        string    `json:"hosts"`
+	ResolvConf   string    `json:"resolv_conf"`
+	HostnameFile string    `json:"hostname_file"`
+	Hostname     string    `json:"hostname"`
+	Command      []string  `json:"command"`
+	Env          []string  `json:"env"`
+	As           *identity `json:"as"` // nil: as we are
+	Dir          string    `json:"dir"`
+	Sandbox      string    `json:"sandbox"`
+	After        []string  `json:"after"` // of the keeper alone
 }
 
 // report is what the child says on its pipe: notes, then, if it could not become the command, why.
 type report struct {
-	Note   string `json:",omitempty"`
-	Status int    `json:",omitempty"`
-	Kind   string `json:",omitempty"`
-	Error  string `json:",omitempty"`
+	Note   string `json:"note,omitempty"`
+	Status int    `json:"status,omitempty"`
+	Kind   string `json:"kind,omitempty"`
+	Error  string `json:"error,omitempty"`
 }
 
 // The names by which a program of ours knows what it was executed for; argv[0] of the child and of the keeper.

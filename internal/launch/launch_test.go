@@ -246,7 +246,7 @@ func TestUser(t *testing.T) {
 	if exe == "" {
 		data, err := os.ReadFile(p.Command[0])
 		check(t, err)
-		open, err := os.MkdirTemp("", "cnm-launch-")
+		open, err := os.MkdirTemp("", "cnm-launch-") //nolint:usetesting // others may not enter t.TempDir
 		check(t, err)
 		t.Cleanup(func() { check(t, os.RemoveAll(open)) })
 		check(t, os.Chmod(open, 0o755))
@@ -389,10 +389,11 @@ func TestDetached(t *testing.T) {
 	kerneltest.Run(t, func(t *testing.T) {
 		for _, keeper := range []bool{true, false} {
 			path, said := fifo(t)
-			after, done := "", (<-chan string)(nil)
+			var done <-chan string
 			p, out := command(t, "show "+path)
 			p.Detach = true
 			if keeper {
+				var after string
 				after, done = fifo(t)
 				p.After = []string{"after", after}
 			}

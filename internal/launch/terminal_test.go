@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pty is a pseudo terminal: what a person has, and what a program has.
-func pty(t *testing.T) (person, program *os.File) {
+// needTerminal is a pseudo terminal: what a person has, and what a program has.
+func needTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -37,7 +37,7 @@ func pty(t *testing.T) (person, program *os.File) {
 // elsewhere is passed on.
 func TestKeysReachTheCommandOnce(t *testing.T) {
 	t.Parallel()
-	person, program := pty(t)
+	person, program := needTerminal(t)
 	exe, err := os.Executable()
 	check(t, err)
 	cmd := exec.CommandContext(t.Context(), exe)
@@ -78,7 +78,7 @@ func TestKeysReachTheCommandOnce(t *testing.T) {
 
 func TestIsTerminal(t *testing.T) {
 	t.Parallel()
-	_, program := pty(t)
+	_, program := needTerminal(t)
 	null, err := os.Open(os.DevNull)
 	check(t, err)
 	defer null.Close()

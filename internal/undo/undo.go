@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -76,8 +77,8 @@ func (s *Stack) Rollback(ctx context.Context, err *error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	var failures []error
-	for i := len(steps) - 1; i >= 0; i-- {
-		failures = append(failures, run(ctx, "undo: ", steps[i]))
+	for _, step := range slices.Backward(steps) {
+		failures = append(failures, run(ctx, "undo: ", step))
 	}
 	if failed := errors.Join(failures...); failed != nil {
 		*err = errors.Join(*err, failed)

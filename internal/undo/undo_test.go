@@ -11,8 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/libnetwork/cnm/internal/undo"
 	"go.uber.org/goleak"
+
+	"github.com/libnetwork/cnm/internal/undo"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

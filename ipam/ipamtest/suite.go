@@ -117,7 +117,7 @@ func (s *suite) subnet(n, hostBits int) netip.Prefix {
 		space = s.IPv6
 	}
 	b := space.Masked().Addr().AsSlice()
-	b[len(b)-2] += byte(n) //nolint:gosec // n is 0 to 15
+	b[len(b)-2] += byte(n) // n is 0 to 15
 	a, _ := netip.AddrFromSlice(b)
 	return netip.PrefixFrom(a, 8*len(b)-hostBits)
 }

@@ -176,18 +176,21 @@ func TestChooseErrors(t *testing.T) {
 			"subnet 10.0.0.5/24 has bits set beyond its length; write 10.0.0.0/24",
 		},
 		{
-			cnm.PoolRequest{Network: nw, Family: cnm.IPv4, Overlap: true, Subnet: cnm.Subnet{Prefix: prefix("10.9.0.128/25")}}, cnm.Exists,
+			cnm.PoolRequest{Network: nw, Family: cnm.IPv4, Overlap: true, Subnet: cnm.Subnet{Prefix: prefix("10.9.0.128/25")}},
+			cnm.Exists,
 			"subnet 10.9.0.128/25 of network aaaa is there already; a network has each subnet once",
 		},
 		{
-			cnm.PoolRequest{Network: nw, Family: cnm.IPv4, Options: map[string]string{"ipv4-size": "16"}}, cnm.Exhausted,
+			cnm.PoolRequest{Network: nw, Family: cnm.IPv4, Options: map[string]string{"ipv4-size": "16"}},
+			cnm.Exhausted,
 			"every default IPv4 pool is taken (10.8.0.0/24 is longer than /16, 10.9.0.0/24 is longer than /16); choose a subnet with --subnet or configure more pools",
 		},
 		{
 			cnm.PoolRequest{Family: 5}, cnm.Invalid, "family 5 is neither IPv4 (4) nor IPv6 (6)",
 		},
 		{
-			cnm.PoolRequest{Family: cnm.IPv4, Subnet: cnm.Subnet{Pool: "old"}}, cnm.Invalid,
+			cnm.PoolRequest{Family: cnm.IPv4, Subnet: cnm.Subnet{Pool: "old"}},
+			cnm.Invalid,
 			"recorded pool \"old\" has no subnet; delete its network and make it anew",
 		},
 	} {

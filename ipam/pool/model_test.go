@@ -4,10 +4,10 @@ package pool
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -102,7 +102,7 @@ func (h *history) create(t *rapid.T) {
 	p.within = p.prefix
 	h.networks++
 	req := cnm.PoolRequest{
-		Network: cnm.NetworkID(fmt.Sprint(h.networks)), Family: cnm.FamilyOf(at), Overlap: rapid.Bool().Draw(t, "overlap"),
+		Network: cnm.NetworkID(strconv.Itoa(h.networks)), Family: cnm.FamilyOf(at), Overlap: rapid.Bool().Draw(t, "overlap"),
 		Subnet: cnm.Subnet{Prefix: p.prefix},
 	}
 	if rapid.Bool().Draw(t, "range") {
@@ -192,7 +192,7 @@ func (h *history) automatic(t *rapid.T) {
 	id, p := h.any(t)
 	free, waiting := h.m.open(p)
 	h.owners++
-	req := cnm.AddressRequest{Pool: id, Owner: cnm.EndpointID(fmt.Sprint(h.owners))}
+	req := cnm.AddressRequest{Pool: id, Owner: cnm.EndpointID(strconv.Itoa(h.owners))}
 	if rapid.Bool().Draw(t, "gateway") {
 		req.Owner, req.Purpose = "", cnm.ForGateway
 	}
@@ -223,7 +223,7 @@ func (h *history) wanted(t *rapid.T) {
 	b := p.prefix.Addr().AsSlice()
 	b[len(b)-1] = rapid.Byte().Draw(t, "last byte") % 34
 	a, _ := netip.AddrFromSlice(b)
-	req := cnm.AddressRequest{Pool: id, Address: a, Replay: rapid.Bool().Draw(t, "replay"), Owner: cnm.EndpointID(fmt.Sprint(rapid.IntRange(1, 4).Draw(t, "owner")))}
+	req := cnm.AddressRequest{Pool: id, Address: a, Replay: rapid.Bool().Draw(t, "replay"), Owner: cnm.EndpointID(strconv.Itoa(rapid.IntRange(1, 4).Draw(t, "owner")))}
 	before := h.q.waited()
 	l, err := h.a.Allocate(t.Context(), req)
 	holder, held := p.held[a]

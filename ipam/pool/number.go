@@ -23,7 +23,7 @@ func numberOf(a netip.Addr) number {
 func (n number) addr(like netip.Prefix) netip.Addr {
 	if like.Addr().Is4() {
 		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], uint32(n.lo)) //nolint:gosec // numbers of IPv4 addresses have 32 bits
+		binary.BigEndian.PutUint32(b[:], uint32(n.lo)) // numbers of IPv4 addresses have 32 bits
 		return netip.AddrFrom4(b)
 	}
 	var b [16]byte
@@ -60,5 +60,5 @@ func (n number) bit() uint { return uint(n.lo & 63) }
 
 // inWord is the number whose word is n and whose place is bit.
 func (n number) inWord(bit int) number {
-	return number{n.hi<<6 | n.lo>>58, n.lo<<6 | uint64(bit)} //nolint:gosec // bit is 0 to 63
+	return number{n.hi<<6 | n.lo>>58, n.lo<<6 | uint64(bit)} // bit is 0 to 63
 }

@@ -230,7 +230,7 @@ func TestWardForgets(t *testing.T) {
 	b.release("10.0.0.1") // the oldest, and nobody wants it
 	for i := range 50_000 {
 		a := numberOf(addr("10.0.0.0"))
-		a.lo += uint64(2 + i%100) //nolint:gosec // positive
+		a.lo += uint64(2 + i%100)
 		b.takes(cnm.AddressRequest{Address: a.addr(b.pool.Prefix), Owner: "one"}, a.addr(b.pool.Prefix).String(), 0)
 		b.release(a.addr(b.pool.Prefix).String())
 		if i > 25_000 && i%1000 == 0 {

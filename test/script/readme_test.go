@@ -32,6 +32,7 @@ func TestReadme(t *testing.T) {
 
 func runPage(t *testing.T, page string) {
 	t.Helper()
+	adoptOrphans(t)
 	dir := t.TempDir()
 	if err := os.Symlink(os.Getenv(binaries), filepath.Join(dir, "bin")); err != nil {
 		t.Fatal(err)

@@ -3,16 +3,15 @@
 package script
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -71,116 +70,90 @@ func TestScripts(t *testing.T) {
 // runScript runs one script with a host of its own.
 func runScript(t *testing.T, file string) {
 	t.Helper()
+	adoptOrphans(t)
 	bin := os.Getenv(binaries)
-	d := &daemon{bin: filepath.Join(bin, "cnm")}
+	stores, err := filepath.Abs(filepath.Join("..", "..", "store", "bolt", "testdata"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{daemon: daemon{bin: filepath.Join(bin, "cnm")}}
 	testscript.Run(t, testscript.Params{
 		Files: []string{file},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 			e.Setenv("HELLO", filepath.Join(bin, "hello"))
 			e.Setenv("CNM_SOCKET", filepath.Join(e.WorkDir, "cnm.sock"))
-			d.dir = e.WorkDir
-			e.Defer(d.end)
+			e.Setenv("STORES", stores)
+			h.daemon.dir = e.WorkDir
+			e.Values[daemonKey{}] = &h.daemon
+			e.Defer(h.end)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"daemon": d.command,
+			"daemon": h.daemon.command,
 			"status": status,
+			"fail":   h.fail,
+			"audit":  h.audit,
+			"watch":  h.watch,
+			"await":  h.await,
+			"link":   link,
+			"netns":  h.netns,
+			"disk":   h.disk,
+			"alike":  h.alike,
+			"let":    let,
 		},
 	})
 }
 
-// daemon is the daemon of a script: `daemon start`, `daemon stop` (SIGTERM), `daemon kill` (SIGKILL).
-type daemon struct {
-	bin, dir string
-	cmd      *exec.Cmd
-	log      sync.WaitGroup
-}
-
-func (d *daemon) command(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) == 0 || neg {
-		ts.Fatalf("usage: daemon start [FLAG...] | stop | kill")
+// endOthers kills the children of this process that do not run in the background: the one that is waited for.
+func endOthers(ts *testscript.TestScript) {
+	background := []int{}
+	if d, ok := ts.Value(daemonKey{}).(*daemon); ok && d.cmd != nil {
+		background = append(background, d.cmd.Process.Pid)
 	}
-	switch args[0] {
-	case "start":
-		ts.Check(d.start(ts, args[1:]))
-	case "stop":
-		ts.Check(d.signal(unix.SIGTERM))
-	case "kill":
-		ts.Check(d.signal(unix.SIGKILL))
-	default:
-		ts.Fatalf("unknown: daemon %s", args[0])
+	for _, cmd := range ts.BackgroundCmds() {
+		background = append(background, cmd.Process.Pid)
 	}
-}
-
-// start starts the daemon and waits for its word that it is ready.
-func (d *daemon) start(ts *testscript.TestScript, flags []string) error {
-	args := append([]string{"daemon", "--state", filepath.Join(d.dir, "state"), "--run", filepath.Join(d.dir, "run"), "--socket", filepath.Join(d.dir, "cnm.sock")}, flags...)
-	d.cmd = exec.Command(d.bin, args...)
-	d.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	out, err := d.cmd.StderrPipe()
+	pids, err := children()
 	if err != nil {
-		return err
+		ts.Logf("ending what takes too long: %v", err)
 	}
-	if err := d.cmd.Start(); err != nil {
-		return err
-	}
-	lines := bufio.NewReader(out)
-	var said strings.Builder
-	for {
-		line, err := lines.ReadString('\n')
-		said.WriteString(line)
-		if err != nil {
-			return errors.Join(fmt.Errorf("the daemon ended before it was ready:\n%s", said.String()), d.cmd.Wait())
-		}
-		if strings.Contains(line, "msg=ready") {
-			break
+	for _, pid := range pids {
+		if !slices.Contains(background, pid) {
+			ts.Logf("process %d takes too long", pid)
+			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
-	d.log.Go(func() {
-		rest, _ := io.ReadAll(lines) // ends with the process
-		ts.Logf("daemon:\n%s%s", said.String(), rest)
-	})
-	return nil
 }
 
-// signal ends the daemon and waits for it.
-func (d *daemon) signal(s unix.Signal) error {
-	if d.cmd == nil {
-		return errors.New("no daemon runs")
-	}
-	cmd := d.cmd
-	d.cmd = nil
-	if err := cmd.Process.Signal(s); err != nil {
-		return err
-	}
-	d.log.Wait()
-	err := cmd.Wait()
-	if s == unix.SIGKILL {
-		return nil
-	}
-	return err
-}
-
-func (d *daemon) end() {
-	if d.cmd != nil {
-		_ = d.signal(unix.SIGKILL)
-	}
-}
+// daemonKey is under which a script knows its daemon.
+type daemonKey struct{}
 
 // status runs a command and compares its exit status: `status 3 cnm network inspect nothing`.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || neg {
 		ts.Fatalf("usage: status NUMBER COMMAND [ARG...]")
 	}
-	err := ts.Exec(args[1], args[2:]...)
-	got := 0
-	if e, ok := errors.AsType[*exec.ExitError](err); ok {
-		got = e.ExitCode()
-	} else if err != nil {
-		ts.Fatalf("%v", err)
-	}
-	if fmt.Sprint(got) != args[0] {
+	if got := exitStatus(ts, args[1:]); fmt.Sprint(got) != args[0] {
 		ts.Fatalf("exit status %d, want %s", got, args[0])
 	}
+}
+
+// let sets a variable to what the last command printed: `let ID`.
+func let(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: let NAME")
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// exitStatus runs a command; what it printed is for stdout and stderr.
+func exitStatus(ts *testscript.TestScript, command []string) int {
+	defer time.AfterFunc(patience, func() { endOthers(ts) }).Stop()
+	err := ts.Exec(command[0], command[1:]...)
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.ExitCode()
+	}
+	ts.Check(err)
+	return 0
 }

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/kerneltest"
+	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/kernel/netns"
+	"github.com/libnetwork/cnm/kernel/nft"
+	"github.com/libnetwork/cnm/kernel/sysctl"
+	"github.com/libnetwork/cnm/test/lab/stage"
+)
+
+// repairTime is how long drift may last. Settings are not announced by the kernel, and are looked at twice a second.
+const repairTime = time.Second
+
+// drift is something that others do to what is ours.
+type drift struct {
+	name string
+	do   func(t *testing.T, d *drifting)
+	// tells is a part of what an event says of it.
+	tells string
+}
+
+// drifting is a host with two sandboxes on a network.
+type drifting struct {
+	*stage.World
+	nw   cnm.Network
+	a, b *stage.Box
+	hub  string
+	at   cnm.Attachment // a's
+}
+
+func (d *drifting) change(t *testing.T, p stage.Place, fn func(b *link.Batch)) {
+	t.Helper()
+	var b link.Batch
+	fn(&b)
+	p.Change(t, &b)
+}
+
+func (d *drifting) set(t *testing.T, key, value string) {
+	t.Helper()
+	if err := sysctl.Write(key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drifts are one of each kind of object.
+func drifts() []drift {
+	host := func(name, tells string, fn func(d *drifting, b *link.Batch)) drift {
+		return drift{name, func(t *testing.T, d *drifting) {
+			t.Helper()
+			d.change(t, d.Place, func(b *link.Batch) { fn(d, b) })
+		}, tells}
+	}
+	inside := func(name, tells string, fn func(d *drifting, b *link.Batch)) drift {
+		return drift{name, func(t *testing.T, d *drifting) {
+			t.Helper()
+			d.change(t, d.a.Place, func(b *link.Batch) { fn(d, b) })
+		}, tells}
+	}
+	index := func(d *drifting) int { return d.at.Join.Result.Link.Index }
+	return []drift{
+		host("host link deleted", "link cnv", func(d *drifting, b *link.Batch) { b.DeleteLink(link.Named(d.at.Join.Result.Link.Host)) }),
+		host("host link down", "link cnv", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), Up: link.Off})
+		}),
+		host("host link out of its bridge", "link cnv", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), NoMaster: true})
+		}),
+		host("port attribute", "link cnv", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), Port: link.Port{Learning: link.On, Hairpin: link.Off}})
+		}),
+		host("host link's mtu", "link cnv", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), MTU: 1280})
+		}),
+		host("forwarding entry", "link cnv", func(d *drifting, b *link.Batch) {
+			b.DeleteFDB(link.FDBEntry{Link: index(d), MAC: link.MAC(d.at.Endpoint.MAC), Master: true})
+		}),
+		{"neighbour", func(t *testing.T, d *drifting) {
+			t.Helper()
+			hub := indexOf(t, d.hub)
+			d.change(t, d.Place, func(b *link.Batch) {
+				b.DeleteNeighbour(link.Neighbour{Link: hub, Addr: d.at.Endpoint.Address(cnm.IPv6)})
+			})
+		}, "link cnv"},
+		{"hub's address", func(t *testing.T, d *drifting) {
+			t.Helper()
+			hub := indexOf(t, d.hub)
+			d.change(t, d.Place, func(b *link.Batch) {
+				b.DeleteAddress(link.Address{Link: hub, Prefix: netip.MustParsePrefix("10.1.0.1/24")})
+			})
+		}, "address 10.1.0.1/24"},
+		host("hub down", "link cn-", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.hub), Up: link.Off})
+		}),
+		host("hub deleted", "link cn-", func(d *drifting, b *link.Batch) { b.DeleteLink(link.Named(d.hub)) }),
+		{"hub's forwarding", func(t *testing.T, d *drifting) { d.set(t, "net/ipv4/conf/"+d.hub+"/forwarding", "0") }, "forwarding"},
+		{"hub's route_localnet", func(t *testing.T, d *drifting) { d.set(t, "net/ipv4/conf/"+d.hub+"/route_localnet", "0") }, "route_localnet"},
+		inside("interface deleted", "", func(_ *drifting, b *link.Batch) { b.DeleteLink(link.Named("eth0")) }),
+		inside("interface down", "", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Up: link.Off})
+		}),
+		inside("interface's mac", "", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), MAC: link.MAC{2, 0, 0, 0, 0, 9}})
+		}),
+		inside("interface's mtu", "", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), MTU: 1280})
+		}),
+		inside("address inside", "", func(d *drifting, b *link.Batch) {
+			b.DeleteAddress(link.Address{Link: index(d), Prefix: d.at.Endpoint.Addresses[0]})
+		}),
+		inside("IPv6 address inside", "", func(d *drifting, b *link.Batch) {
+			b.DeleteAddress(link.Address{Link: index(d), Prefix: d.at.Endpoint.Addresses[1]})
+		}),
+		inside("default route", "", func(_ *drifting, b *link.Batch) {
+			b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Table: link.TableMain})
+		}),
+		inside("default route of its own table", "", func(d *drifting, b *link.Batch) {
+			b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("::/0"), Table: 1<<31 | uint32(index(d))}) //nolint:gosec // a link's index
+		}),
+		inside("routing rule", "", func(d *drifting, b *link.Batch) {
+			a := d.at.Endpoint.Address(cnm.IPv4)
+			b.DeleteRule(link.Rule{Priority: 20000, From: netip.PrefixFrom(a, a.BitLen())})
+		}),
+	}
+}
+
+func TestDriftIsRepaired(t *testing.T) {
+	t.Parallel()
+	for _, x := range drifts() {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			kerneltest.Run(t, func(t *testing.T) {
+				w := stage.Build(t)
+				d := &drifting{World: w, nw: w.Network("red", stage.Subnets("10.1.0.0/24", "fd00:1::/64"))}
+				d.a, d.b = w.Server("a", d.nw), w.Server("b", d.nw)
+				d.at = d.a.At[d.nw.ID]
+				d.hub = d.at.Join.Result.Link.Bridge
+				w.Audit()
+				events := w.Events(t.Context())
+				begin := time.Now()
+				x.do(t, d)
+				stage.Await(t, events, repairTime, func(e cnm.Event) bool {
+					return e.Object == "drift" && e.Action == "repair" && strings.Contains(e.Name+" "+e.Detail["what"], x.tells)
+				})
+				repaired(t, w, events, begin.Add(repairTime))
+				stage.Answered(t, append(stage.Every(d.a.Place, d.b.Addresses(d.nw)...), stage.Every(d.b.Place, d.a.Addresses(d.nw)...)...)...)
+				stage.Answered(t, stage.Every(w.Place, d.a.Addresses(d.nw)...)...)
+			})
+		})
+	}
+}
+
+// repaired looks after each further event, until the host is as the records say or the time is up.
+func repaired(t *testing.T, w *stage.World, events <-chan cnm.Event, end time.Time) {
+	t.Helper()
+	late := time.NewTimer(time.Until(end))
+	defer late.Stop()
+	for {
+		found := w.Findings()
+		if len(found) == 0 {
+			return
+		}
+		select {
+		case <-events:
+		case <-late.C:
+			t.Fatalf("not repaired within %v:\n%s", repairTime, strings.Join(w.Findings(), "\n"))
+		}
+	}
+}
+
+// TestForeignFlush has another process delete every table there is, as `nft flush ruleset` does.
+func TestForeignFlush(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		w := stage.Build(t)
+		red, blue := w.Network("red"), w.Network("blue")
+		a, b, c := w.Sandbox("a"), w.Server("b", red), w.Server("c", blue)
+		w.Plug(a, red, w.Publishing("8007:7/tcp"))
+		a.Serve(t, stage.EchoPort)
+		before := w.Picture()
+		conn, err := nft.Dial(nft.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		tables, err := conn.Tables(t.Context())
+		if err != nil || len(tables) < 2 {
+			t.Fatalf("tables %v, %v", tables, err)
+		}
+		for _, table := range tables {
+			var tx nft.Tx
+			tx.DeleteTable(table.TableID)
+			if err := conn.Run(t.Context(), &tx); !errors.Is(err, nft.ErrOwned) {
+				t.Errorf("deleting table %s by another socket: %v", table.TableID, err)
+			}
+		}
+		var everything nft.Tx
+		everything.DeleteTable(nft.TableID{Family: nft.Inet})
+		_ = conn.Run(t.Context(), &everything) // what it answers does not matter, but what is left
+		if lines := w.Picture().Diff(before); len(lines) > 0 {
+			t.Errorf("the rules have changed:\n%s", strings.Join(lines, "\n"))
+		}
+		stage.Answered(t, append(stage.Every(b.Place, a.Addresses(red)...), stage.Probe{From: w.Neighbour, Proto: "tcp", To: netip.AddrPortFrom(addr(stage.Host4), 8007)})...)
+		stage.Silent(t, stage.Every(c.Place, a.Addresses(red)...)...)
+	})
+}
+
+// TestCollection ends sandboxes from outside.
+func TestCollection(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		w := stage.Build(t)
+		red := w.Network("red")
+		stays := w.Server("stays", red)
+		events := w.Events(t.Context())
+		collected := func(name string) {
+			t.Helper()
+			stage.Await(t, events, stage.Patience, func(e cnm.Event) bool {
+				return e.Object == "sandbox" && e.Action == "collect" && e.Name == name
+			})
+			w.Audit()
+		}
+		t.Log("a namespace of ours is unpinned by others")
+		owned := w.Sandbox("owned")
+		w.Plug(owned, red, w.Publishing("8007:7/tcp"))
+		if err := netns.Unpin(owned.Sandbox.Namespace.Path); err != nil {
+			t.Fatal(err)
+		}
+		collected("owned")
+		t.Log("a namespace of others is deleted")
+		pin := "/run/theirs"
+		if _, err := netns.Make(pin, nil); err != nil {
+			t.Fatal(err)
+		}
+		adopted := w.Adopt(cnm.SandboxSpec{Name: "adopted", Path: pin}, red)
+		stage.Answered(t, pings(stays.Place, adopted.Addresses(red)...)...)
+		if err := netns.Unpin(pin); err != nil {
+			t.Fatal(err)
+		}
+		collected("adopted")
+		stage.Answered(t, stage.Every(w.Place, stays.Addresses(red)...)...)
+		if n := len(w.Records(context.WithoutCancel(t.Context())).Endpoints); n != 1 {
+			t.Errorf("%d endpoints are left, want 1", n)
+		}
+		if err := unix.Access(pin, unix.F_OK); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("their pin: %v", err)
+		}
+	})
+}

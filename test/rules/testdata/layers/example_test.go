@@ -1,0 +1,6 @@
+package cnm_test
+
+import (
+	"github.com/libnetwork/cnm/controller"
+	"github.com/libnetwork/cnm/kernel/link"
+)

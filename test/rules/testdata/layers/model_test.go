@@ -1,0 +1,5 @@
+package cnm_test
+
+import (
+	"github.com/libnetwork/cnm/controller" // found
+)
