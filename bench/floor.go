@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -138,7 +139,7 @@ func (f *floor) elements(s *spot) error {
 	f.b = append(f.b, unix.AF_UNSPEC, 0, 0, unix.NFNL_SUBSYS_NFTABLES)
 	f.end(at)
 	sender := append(ifname(s.link), s.mac[0], s.mac[1], s.mac[2], s.mac[3], s.mac[4], s.mac[5], 0, 0)
-	with := func(a netip.Addr) []byte { return append(sender[:len(sender):len(sender)], a.AsSlice()...) }
+	with := func(a netip.Addr) []byte { return append(slices.Clip(sender), a.AsSlice()...) }
 	f.set(unix.NFPROTO_INET, "home4", append(ifname(s.hub.name), s.addresses[0].AsSlice()...))
 	f.set(unix.NFPROTO_INET, "home6", append(ifname(s.hub.name), s.addresses[1].AsSlice()...))
 	f.set(unix.NFPROTO_BRIDGE, "ports", ifname(s.link))

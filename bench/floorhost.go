@@ -30,13 +30,12 @@ const deadGroup = 0x466c6f72
 // floorHost is the host that the floor works on: a namespace with the very networks and rules that the product makes,
 // from which the product has gone.
 type floorHost struct {
-	ns    *netns.NS
-	conn  *link.Conn
-	nft   *nft.Conn
-	pins  string
-	hubs  []*hub
-	names []string      // of the hubs
-	made  atomic.Uint32 // spots so far
+	ns   *netns.NS
+	conn *link.Conn
+	nft  *nft.Conn
+	pins string
+	hubs []*hub
+	made atomic.Uint32 // spots so far
 }
 
 // newFloorHost has the product make the networks in a new namespace and leave.
@@ -164,7 +163,7 @@ func (h *floorHost) clear(ctx context.Context, spots []*spot) error {
 // flush empties the sets that the floor fills; nobody else has elements in them.
 func (h *floorHost) flush(ctx context.Context) error {
 	var tx nft.Tx
-	for family, names := range map[nft.Family][]string{nft.Inet: {"home4", "home6"}, nft.Bridge: {"ports", "macs", "bound4", "bound6"}} {
+	for family, names := range map[nft.Family][]string{nft.Inet: {"home4", "home6"}, nft.Bridge: {"ports", "macs", "bound4", "bound6"}} { //nolint:exhaustive // the families that the floor fills
 		for _, name := range names {
 			tx.FlushSet(&nft.Set{Table: nft.TableID{Family: family, Name: "cnm"}, Name: name})
 		}

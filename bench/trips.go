@@ -130,7 +130,7 @@ func follow(cmd *exec.Cmd, listening *os.File) (*counter, error) {
 	if _, err := io.Copy(io.Discard, listening); err != nil { // it closes its end: a write would be reported
 		return nil, fmt.Errorf("wait for the counted process: %w", err)
 	}
-	c := &counter{trips: map[phase]*trips{}}
+	c := &counter{trips: map[phase]*trips{}} //nolint:exhaustive // filled below
 	for p := betweenPhases; p < phaseEnd; p++ {
 		c.trips[p] = &trips{}
 	}

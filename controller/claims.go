@@ -4,6 +4,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -58,8 +59,8 @@ func (h *claimed) take(ctx context.Context, k key, exclusive bool) error {
 
 // release gives everything back, newest first. It may be called again.
 func (h *claimed) release() {
-	for i := len(h.held) - 1; i >= 0; i-- {
-		h.from.release(h.held[i].key, h.held[i].exclusive)
+	for _, v := range slices.Backward(h.held) {
+		h.from.release(v.key, v.exclusive)
 	}
 	h.held = nil
 }

@@ -177,4 +177,4 @@ func noEndpoint(id cnm.EndpointID) error {
 }
 
 // newNumber draws the number of a join: 60 bits, not zero.
-func newNumber() uint64 { return rand.Uint64()>>4 | 1 } //nolint:gosec // it must be unlikely to come twice, not secret
+func newNumber() uint64 { return rand.Uint64()>>4 | 1 }

@@ -217,7 +217,7 @@ func (r *rig) picture() audit.Picture {
 		r.t.Fatal(err)
 	}
 	p.Lines = slices.DeleteFunc(p.Lines, func(line string) bool {
-		return strings.HasPrefix(line, "route local ") || strings.HasPrefix(line, "namespaces joined ")
+		return strings.HasPrefix(line, "route local ") || strings.HasPrefix(line, "route multicast ") || strings.HasPrefix(line, "namespaces joined ")
 	})
 	for i, line := range p.Lines {
 		p.Lines[i] = strings.TrimSuffix(strings.Replace(line, `flags "owner,persist"`, `flags "persist"`, 1), ", running")

@@ -24,16 +24,18 @@ const hostOwner firewall.Owner = "host"
 // on the hubs and on the links to the outside. What it switched on is closed for transit by the firewall first, and
 // switched off with the last network. What the host forwards by itself, globally or on a link, is left as it is.
 type hostForwarding struct {
-	conn *link.Conn // its own: listing links keeps others waiting
-	fw   Firewall
-	host hostSettings
-	hubs func() map[string]hubNeeds
+	links func(context.Context) ([]link.Link, error)
+	close func() error
+	fw    Firewall
+	host  hostSettings
+	hubs  func() map[string]hubNeeds
 
 	mu     sync.Mutex               // guards all below, and makes one change at a time of the host's settings
 	opened map[string]cnm.FamilySet // links to the outside whose forwarding we switched on
 	closed map[string]bool          // links that the firewall closes for transit
 	all6   bool                     // we switched IPv6 on for all links, where the kernel has no switch for one
 	kept   []string                 // links that were told to go on listening to routers then
+	untold []cnm.Drift              // for the next call of open
 }
 
 // hubNeeds is what a network needs of its hub.
@@ -51,11 +53,14 @@ type hostSettings interface {
 
 // newHostForwarding takes over what an earlier run of this boot closed for transit, and so had opened.
 func newHostForwarding(fw Firewall, hubs func() map[string]hubNeeds, closed []string) (*hostForwarding, error) {
-	conn, err := link.Dial(link.Here)
+	conn, err := link.Dial(link.Here) // listing links keeps others on one socket waiting
 	if err != nil {
 		return nil, err
 	}
-	h := &hostForwarding{conn: conn, fw: fw, host: procSettings{}, hubs: hubs}
+	h := &hostForwarding{
+		links: func(ctx context.Context) ([]link.Link, error) { return conn.Links(ctx, link.LinkFilter{}) },
+		close: conn.Close, fw: fw, host: procSettings{}, hubs: hubs,
+	}
 	h.takeOver(closed)
 	return h, nil
 }
@@ -67,8 +72,6 @@ func (h *hostForwarding) takeOver(closed []string) {
 	}
 	h.all6 = len(closed) > 0 && !h.single6() && h.is(global6, "1")
 }
-
-func (h *hostForwarding) close() error { return h.conn.Close() }
 
 // open brings the host's forwarding to what the hubs there are need; none: to what it was. Links are closed for transit before
 // they are opened, and the reverse. It returns what others had switched off meanwhile.
@@ -90,10 +93,18 @@ func (h *hostForwarding) open(ctx context.Context) ([]cnm.Drift, error) {
 		return nil, err
 	}
 	drifts, err := h.settle(hubs, want, need)
+	drifts, h.untold = append(h.untold, drifts...), nil
 	if err != nil {
 		return drifts, err
 	}
 	return drifts, h.tell(ctx, closed)
+}
+
+// keep has the next call of open return these drifts, which this caller cannot tell anybody.
+func (h *hostForwarding) keep(drifts []cnm.Drift) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.untold = append(h.untold, drifts...)
 }
 
 // plan decides for each link to the outside which families are to be open by us, and whether it is closed for transit: it is
@@ -103,7 +114,7 @@ func (h *hostForwarding) plan(ctx context.Context, hubs map[string]hubNeeds, nee
 	if !need.Any() {
 		return want, closed, nil
 	}
-	links, err := h.conn.Links(ctx, link.LinkFilter{})
+	links, err := h.links(ctx)
 	if err != nil {
 		return nil, nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
 	}

@@ -56,7 +56,7 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 // joined tells whether all that was refused is to make a link that is there from the same join: its name never comes again.
 func (d *Driver) joined(p endpointPlan, err error) bool {
 	refused, one := errors.AsType[*link.Error](err)
-	if many, ok := err.(interface{ Unwrap() []error }); ok && len(many.Unwrap()) > 1 { //nolint:errorlint // the joined errors themselves
+	if many, ok := err.(interface{ Unwrap() []error }); ok && len(many.Unwrap()) > 1 {
 		one = false
 	}
 	if !one || refused.Position != 0 || !errors.Is(err, unix.EEXIST) {
@@ -200,7 +200,7 @@ func (d *Driver) traces(at cnm.Attachment) []site {
 
 // onlyAbsent tells whether all refusals of a batch say that something was not there.
 func onlyAbsent(err error) bool {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined errors one by one
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range many.Unwrap() {
 			if !onlyAbsent(e) {
 				return false

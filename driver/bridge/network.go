@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -221,7 +222,7 @@ func writeSettings(p networkPlan) error {
 func (d *Driver) missingAddresses(ctx context.Context, p networkPlan, hub link.Link) ([]netip.Prefix, error) {
 	want := p.gateways
 	if p.linkLocal.IsValid() {
-		want = append(want[:len(want):len(want)], netip.PrefixFrom(p.linkLocal, 64))
+		want = append(slices.Clip(want), netip.PrefixFrom(p.linkLocal, 64))
 	}
 	if len(want) == 0 {
 		return nil, nil
@@ -299,10 +300,13 @@ func (d *Driver) exists(name string) bool {
 // deleteOwn deletes the hub if it is the one this network made.
 func (d *Driver) deleteOwn(p networkPlan) error {
 	hub, err := d.conn.Link(link.Named(p.hub))
-	if errors.Is(err, unix.ENODEV) || err == nil && d.checkHub(p, hub) != nil {
+	if errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	if err == nil {
+		if foreign := d.checkHub(p, hub); foreign != nil {
+			return nil //nolint:nilerr // another's link of that name is not ours to delete
+		}
 		err = d.deleteLink(p.hub)
 	}
 	if err != nil {

@@ -60,7 +60,8 @@ func bridgeRules(nw cnm.Network, s settings, hub string) firewall.Bridge {
 	return b
 }
 
-func networkOwner(id cnm.NetworkID) firewall.Owner   { return firewall.Owner("network/" + string(id)) }
+func networkOwner(id cnm.NetworkID) firewall.Owner { return firewall.Owner("network/" + string(id)) }
+
 func endpointOwner(id cnm.EndpointID) firewall.Owner { return firewall.Owner("endpoint/" + string(id)) }
 
 // shardOwner owns the trunk of a network's shard.

@@ -231,7 +231,7 @@ func shardNumber(p networkPlan, name string) (i int, ok bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(rest, 36, 16)
-	return int(n), err == nil //nolint:gosec // two digits
+	return int(n), err == nil
 }
 
 // adopt gives endpoints that are in the kernel their places again after a start, as their records say.

@@ -130,8 +130,13 @@ func (d *Driver) follow(ctx context.Context, doubtful map[string]bool, hint func
 			hint(cnm.Hint{Link: name})
 			continue
 		}
-		if _, err := d.host.open(ctx); err != nil && ctx.Err() == nil {
+		drifts, err := d.host.open(ctx)
+		if err != nil && ctx.Err() == nil {
 			d.log.ErrorContext(ctx, "forwarding of links to the outside", "error", err)
+		}
+		if len(drifts) > 0 {
+			d.host.keep(drifts)
+			hint(cnm.Hint{})
 		}
 	}
 }

@@ -142,7 +142,7 @@ func ruleText(from netip.Prefix, table uint32) string {
 
 // add adds an attachment.
 func (w insideWant) add(at cnm.Attachment) {
-	name, table := at.Join.Interface, ownTable|uint32(at.Join.Result.Link.Index) //nolint:gosec // a link's index is a positive int32
+	name, table := at.Join.Interface, ownTable|uint32(at.Join.Result.Link.Index)
 	w.links[name] = true
 	has := cnm.FamilySet{}
 	for _, p := range addressesInside(at) {

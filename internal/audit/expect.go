@@ -81,7 +81,7 @@ func guardOf(nw cnm.Network, ep cnm.Endpoint) guard {
 // shardNames are those of shard i of a network: its bridge, and the trunk's end at the hub and at the shard.
 func shardNames(id cnm.NetworkID, i int) (bridge, atHub, atShard string) {
 	sum := sha256.Sum256([]byte("shard\x00" + string(id)))
-	suffix := digits(binary.BigEndian.Uint64(sum[:8]), 9) + digits(uint64(i), 2) //nolint:gosec // from 1 to 1,295
+	suffix := digits(binary.BigEndian.Uint64(sum[:8]), 9) + digits(uint64(i), 2)
 	return shardPrefix + suffix, trunkPrefix + suffix + "h", trunkPrefix + suffix + "s"
 }
 

@@ -105,7 +105,8 @@ func (h host) linkLine(l link.Link) string {
 func text(a interface {
 	IsValid() bool
 	String() string
-}) string {
+},
+) string {
 	if !a.IsValid() {
 		return "none"
 	}

@@ -340,7 +340,8 @@ func TestCheckNamesDanglingRecords(t *testing.T) {
 		Sandboxes: []cnm.Sandbox{{ID: "s", Name: "box", State: cnm.Creating}},
 		Joins: []cnm.Join{
 			{Endpoint: "x", Network: "n", Sandbox: "s"},
-			{Endpoint: "f", Network: "n", Sandbox: "s"}, {Endpoint: "g", Network: "n", Sandbox: "s"},
+			{Endpoint: "f", Network: "n", Sandbox: "s"},
+			{Endpoint: "g", Network: "n", Sandbox: "s"},
 		},
 	}
 	_, found := attachments(r)

@@ -14,6 +14,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,8 +102,8 @@ func (d *Daemon) closing(f func() error) { d.closes = append(d.closes, f) }
 // Close lets go of everything. The kernel keeps what it has.
 func (d *Daemon) Close() error {
 	var errs []error
-	for i := len(d.closes) - 1; i >= 0; i-- {
-		errs = append(errs, d.closes[i]())
+	for _, v := range slices.Backward(d.closes) {
+		errs = append(errs, v())
 	}
 	d.closes = nil
 	return errors.Join(errs...)

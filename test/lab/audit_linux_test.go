@@ -85,7 +85,7 @@ func harms(t *testing.T, nw cnm.Network, at cnm.Attachment, box stage.Place) []h
 			p.Change(t, &b)
 		}
 	}
-	table := func(id uint32) uint32 { return 1<<31 | id }(uint32(index)) //nolint:gosec // a link's index
+	table := func(id uint32) uint32 { return 1<<31 | id }(uint32(index))
 	return []harm{
 		{"neighbour", change(host, func(b *link.Batch) { b.DeleteNeighbour(link.Neighbour{Link: hubIndex, Addr: a4}) }), []string{"neighbour " + a4.String() + " on " + hub + " is missing"}},
 		{"forwarding entry", change(host, func(b *link.Batch) {

@@ -127,7 +127,7 @@ func drifts() []drift {
 			b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Table: link.TableMain})
 		}),
 		inside("default route of its own table", "", func(d *drifting, b *link.Batch) {
-			b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("::/0"), Table: 1<<31 | uint32(index(d))}) //nolint:gosec // a link's index
+			b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("::/0"), Table: 1<<31 | uint32(index(d))})
 		}),
 		inside("routing rule", "", func(d *drifting, b *link.Batch) {
 			a := d.at.Endpoint.Address(cnm.IPv4)

@@ -132,7 +132,7 @@ func breakOut(t *testing.T, b *stage.Box, nw cnm.Network) {
 			all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
 		at := b.At[nw.ID]
-		own := 1<<31 | uint32(at.Join.Result.Link.Index) //nolint:gosec // a link's index
+		own := 1<<31 | uint32(at.Join.Result.Link.Index)
 		for _, table := range []uint32{link.TableMain, own} {
 			batch.AddRoute(link.Route{Dst: all, Gateway: nw.Gateway(f), Link: at.Join.Result.Link.Index, Table: table})
 		}

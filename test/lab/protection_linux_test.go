@@ -66,8 +66,8 @@ const (
 
 // forbidden are frames that no endpoint may send.
 func forbidden() []frame {
-	spoof := func(name string, make func(a attacker, word string) []byte) frame {
-		return frame{name, "spoof-check=false", make}
+	spoof := func(name string, build func(a attacker, word string) []byte) frame {
+		return frame{name, "spoof-check=false", build}
 	}
 	all := netip.MustParseAddr("ff02::1")
 	return []frame{

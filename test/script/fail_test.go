@@ -6,12 +6,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -37,7 +37,7 @@ func (h *host) fail(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	before := h.now(ts)
 	got := exitStatus(ts, args[2:])
-	if fmt.Sprint(got) != args[0] {
+	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit status %d, want %s", got, args[0])
 	}
 	if out := ts.ReadFile("stdout"); out != "" {
@@ -121,11 +121,21 @@ func (h *host) state(ts *testscript.TestScript) state {
 	ts.Check(err)
 	s.picture, err = audit.Take(ctx, scope)
 	ts.Check(err)
-	for i, line := range s.picture.Lines {
-		s.picture.Lines[i] = strings.TrimSuffix(line, ", running") // a bridge's carrier follows its ports after a moment
-	}
-	s.picture.Lines = slices.DeleteFunc(s.picture.Lines, func(line string) bool { return strings.HasPrefix(line, "namespaces joined") })
+	s.picture.Lines = settled(s.picture.Lines)
 	return s
+}
+
+// settled are the lines of a picture without what the kernel does by itself, and a moment later: routes that follow from an
+// address, a bridge's carrier that follows from its ports, and namespaces that stay joined when the link is gone that joined them.
+func settled(lines []string) []string {
+	var out []string
+	for _, line := range lines {
+		if strings.HasPrefix(line, "route ") && strings.Contains(line, " protocol 2 ") || strings.HasPrefix(line, "namespaces joined") {
+			continue
+		}
+		out = append(out, strings.TrimSuffix(line, ", running"))
+	}
+	return out
 }
 
 // records is everything that the daemon lists.

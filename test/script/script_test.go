@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func build(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	for _, pkg := range []string{"./cmd/cnm", "./examples/hello"} {
 		cmd := exec.Command("go", "build", "-o", dir, pkg)
 		cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
@@ -134,7 +135,7 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || neg {
 		ts.Fatalf("usage: status NUMBER COMMAND [ARG...]")
 	}
-	if got := exitStatus(ts, args[1:]); fmt.Sprint(got) != args[0] {
+	if got := exitStatus(ts, args[1:]); strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit status %d, want %s", got, args[0])
 	}
 }

@@ -256,7 +256,7 @@ func (a *Away) Events(ctx context.Context) <-chan cnm.Event {
 		close(ch)
 		return ch
 	}
-	p.events[ch] = ctx
+	p.events[ch] = ctx //nolint:fatcontext // one entry a reader
 	context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()

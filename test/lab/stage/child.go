@@ -101,8 +101,7 @@ func (c *child) say(r reply) error {
 
 func refuse(err error) *refusal {
 	r := &refusal{Kind: cnm.KindOf(err), Text: err.Error()}
-	var e *cnm.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*cnm.Error](err); ok {
 		r.Field = e.Field
 	}
 	return r
