@@ -219,6 +219,68 @@ func TestForeignFlush(t *testing.T) {
 	})
 }
 
+// TestKeptEndpoint collects a sandbox whose endpoint was made to be kept: it stays, with its addresses, for the next one.
+func TestKeptEndpoint(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		w := stage.Build(t)
+		red := w.Network("red")
+		peer := w.Sandbox("peer", red)
+		kept, err := w.CreateEndpoint(t.Context(), red.ID, cnm.EndpointSpec{Name: "kept", Keep: true, Publish: stage.Ports(t, "8007:7/tcp")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := w.Events(t.Context())
+		for _, name := range []string{"first", "second"} {
+			box := w.Sandbox(name)
+			at, err := w.Join(t.Context(), kept.ID, box.Sandbox.ID, cnm.JoinSpec{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			box.At[red.ID] = at
+			server := box.Serve(t, stage.EchoPort)
+			stage.Answered(t, stage.Every(peer.Place, box.Addresses(red)...)...)
+			stage.Answered(t, stage.Probe{From: w.Neighbour, Proto: "tcp", To: netip.AddrPortFrom(addr(stage.Host4), 8007)})
+			server.Close()
+			if err := netns.Unpin(box.Sandbox.Namespace.Path); err != nil {
+				t.Fatal(err)
+			}
+			stage.Await(t, events, stage.Patience, func(e cnm.Event) bool { return e.Action == "collect" && e.Name == name })
+			w.Audit()
+		}
+	})
+}
+
+// TestNetworksWithoutLinks joins the host's own stack, and nothing at all.
+func TestNetworksWithoutLinks(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		w := stage.Build(t)
+		before := w.Picture()
+		of := func(driver string) func(*cnm.NetworkSpec) { return func(s *cnm.NetworkSpec) { s.Driver = driver } }
+		host, none, red := w.Network("host", of("host")), w.Network("none", of("null")), w.Network("red")
+		self := w.Adopt(cnm.SandboxSpec{Name: "self", Host: true}, host)
+		box := w.Sandbox("box", none)
+		for _, bad := range []cnm.AttachSpec{
+			{Sandbox: self.Sandbox.ID, Network: red.ID},
+			{Sandbox: box.Sandbox.ID, Network: host.ID},
+			{Sandbox: box.Sandbox.ID, Network: none.ID, Endpoint: cnm.EndpointSpec{Publish: stage.Ports(t, "8007:7/tcp")}},
+		} {
+			if _, err := w.Attach(t.Context(), bad); err == nil {
+				t.Errorf("attach %+v succeeds", bad)
+			}
+		}
+		w.Plug(box, red)
+		stage.Answered(t, pings(w.Place, box.Addresses(red)...)...)
+		w.Audit()
+		w.Clear()
+		w.Quiet()
+		if lines := w.Picture().Diff(before); len(lines) > 0 {
+			t.Errorf("left behind:\n%s", strings.Join(lines, "\n"))
+		}
+	})
+}
+
 // TestCollection ends sandboxes from outside.
 func TestCollection(t *testing.T) {
 	t.Parallel()
@@ -252,6 +314,12 @@ func TestCollection(t *testing.T) {
 			t.Fatal(err)
 		}
 		collected("adopted")
+		t.Log("a process ends, and with it its namespace")
+		pid, end := stage.StartIdler(t)
+		process := w.Adopt(cnm.SandboxSpec{Name: "process", PID: pid}, red)
+		stage.Answered(t, pings(stays.Place, process.Addresses(red)...)...)
+		end()
+		collected("process")
 		stage.Answered(t, stage.Every(w.Place, stays.Addresses(red)...)...)
 		if n := len(w.Records(context.WithoutCancel(t.Context())).Endpoints); n != 1 {
 			t.Errorf("%d endpoints are left, want 1", n)

@@ -59,6 +59,12 @@ func (f *traffic) run(s *stream, gap time.Duration) {
 	f.mu.Lock()
 	f.counts[s.name] = c
 	f.mu.Unlock()
+	for end := time.Now().Add(stage.Patience); !s.say("hello", stage.Silence); { // what counts is what comes after
+		if time.Now().After(end) {
+			f.t.Errorf("%s: no answer", s.name)
+			return
+		}
+	}
 	f.wg.Go(func() {
 		for n := 0; f.ctx.Err() == nil; n++ {
 			c.said.Add(1)

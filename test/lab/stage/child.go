@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -18,8 +19,13 @@ import (
 	"github.com/libnetwork/cnm/internal/daemon"
 )
 
-// Main is the TestMain of a package whose tests use [StartAway]: the test program, started once more by it, is the daemon.
+// Main is the TestMain of a package whose tests use [StartAway] or [StartIdler]: the test program, started once more by them, is
+// the daemon, or a process that does nothing.
 func Main(m *testing.M) {
+	if os.Getenv(asIdler) != "" {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until whoever started it has enough
+		return
+	}
 	if os.Getenv(asDaemon) == "" {
 		os.Exit(m.Run())
 	}

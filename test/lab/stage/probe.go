@@ -3,6 +3,7 @@
 package stage
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -150,8 +151,13 @@ func (p Place) ExchangeFrom(ctx context.Context, proto string, from netip.Addr, 
 	}
 }
 
-// Ping sends an ICMP echo request and waits for its answer.
-func (p Place) Ping(ctx context.Context, to netip.Addr) error {
+// Ping asks for an ICMP echo, again and again until there is one.
+func (p Place) Ping(ctx context.Context, to netip.Addr) error { return p.ping(ctx, to, true) }
+
+// PingOnce is Ping with one request only.
+func (p Place) PingOnce(ctx context.Context, to netip.Addr) error { return p.ping(ctx, to, false) }
+
+func (p Place) ping(ctx context.Context, to netip.Addr, patient bool) error {
 	network, request, reply := "ip4:icmp", byte(8), byte(0)
 	if to.Is6() {
 		network, request, reply = "ip6:ipv6-icmp", 128, 129
@@ -167,24 +173,35 @@ func (p Place) Ping(ctx context.Context, to netip.Addr) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	id := uint16(rand.N(1 << 16))
 	message := make([]byte, 64)
 	message[0] = request
-	binary.BigEndian.PutUint16(message[4:], id)
+	binary.BigEndian.PutUint16(message[4:], uint16(rand.N(1<<16)))
 	if request == 8 { // the kernel does it for ICMPv6
 		binary.BigEndian.PutUint16(message[2:], Checksum(message))
 	}
-	if _, err := conn.Write(message); err != nil {
-		return err
-	}
+	return p.await(ctx, conn, message, reply, patient)
+}
+
+// await reads answers until ours comes. Where patient, the request is sent again a few times a second.
+func (Place) await(ctx context.Context, conn *net.IPConn, message []byte, reply byte, patient bool) error {
 	buf := make([]byte, 1500)
-	for {
-		n, _, err := conn.ReadFrom(buf)
-		if err != nil {
-			return err
+	for send := true; ; {
+		if send {
+			if _, err := conn.Write(message); err != nil {
+				return err
+			}
 		}
-		if n >= 8 && buf[0] == reply && binary.BigEndian.Uint16(buf[4:]) == id {
+		if patient {
+			if err := conn.SetReadDeadline(time.Now().Add(Silence / 2)); err != nil {
+				return err
+			}
+		}
+		n, _, err := conn.ReadFrom(buf)
+		if err == nil && n >= 8 && buf[0] == reply && bytes.Equal(buf[4:6], message[4:6]) {
 			return nil
+		}
+		if send = err != nil; send && (ctx.Err() != nil || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return err
 		}
 	}
 }
