@@ -123,9 +123,8 @@ func (c *Controller) allocator(name string) (cnm.Allocator, error) {
 	return a, nil
 }
 
-// Keys of claims. The stack is claimed as a driver, so that a look at all sandboxes can keep others out.
+// Keys of claims.
 func driverKey(name string) key           { return key{'d', name} }
-func stackKey() key                       { return key{'d', "\x00stack"} }
 func networkKey(id cnm.NetworkID) key     { return key{'n', string(id)} }
 func sandboxKey(id cnm.SandboxID) key     { return key{'s', string(id)} }
 func endpointKey(id cnm.EndpointID) key   { return key{'e', string(id)} }

@@ -39,12 +39,6 @@ func (f *fuse) counted() (steps int, names []string) {
 	return f.steps, f.log
 }
 
-func (f *fuse) isBurnt() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.burnt
-}
-
 // allOrNone tells whether a step's contract is that it has done nothing when it fails.
 func allOrNone(name string) bool {
 	return slices.Contains([]string{"put", "drop", "publish", "set rules", "drop rules"}, name)

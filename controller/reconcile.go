@@ -5,6 +5,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,7 +139,7 @@ func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool) {
 	}
 	if all {
 		c.finish(ctx, true)
-		c.reconcileAll(ctx)
+		c.reconcileAll(ctx, false)
 	}
 }
 
@@ -182,10 +184,12 @@ func (c *Controller) reconcileEndpoint(ctx context.Context, id cnm.EndpointID) {
 		c.report(ctx, drifts)
 		c.noteReconcile(ctx, "endpoint "+at.Endpoint.Name, err)
 	}
-	c.reconcileStack(ctx, cnm.Wanted{Sandboxes: []cnm.Sandbox{at.Sandbox}, Attachments: c.standing(at.Sandbox.ID)})
+	gone := c.reconcileStack(ctx, cnm.Wanted{Sandboxes: []cnm.Sandbox{at.Sandbox}, Attachments: c.standing(at.Sandbox.ID)})
+	h.release()
+	c.collect(ctx, gone)
 }
 
-// reconcileSandbox looks at one sandbox and what is in it.
+// reconcileSandbox looks at one sandbox and what is in it, and collects it if it is gone.
 func (c *Controller) reconcileSandbox(ctx context.Context, id cnm.SandboxID) {
 	h := c.newClaimed()
 	defer h.release()
@@ -196,7 +200,9 @@ func (c *Controller) reconcileSandbox(ctx context.Context, id cnm.SandboxID) {
 	if err != nil {
 		return // it ended meanwhile
 	}
-	c.reconcileStack(ctx, cnm.Wanted{Sandboxes: []cnm.Sandbox{sb}, Attachments: c.standing(id)})
+	gone := c.reconcileStack(ctx, cnm.Wanted{Sandboxes: []cnm.Sandbox{sb}, Attachments: c.standing(id)})
+	h.release()
+	c.collect(ctx, gone)
 }
 
 func (c *Controller) standing(id cnm.SandboxID) []cnm.Attachment {
@@ -209,97 +215,62 @@ func (c *Controller) standing(id cnm.SandboxID) []cnm.Attachment {
 	return all
 }
 
-func (c *Controller) reconcileStack(ctx context.Context, w cnm.Wanted) {
+// reconcileStack compares sandboxes, and returns those that are gone: that is no drift, but what sandboxes come to.
+func (c *Controller) reconcileStack(ctx context.Context, w cnm.Wanted) (gone []cnm.SandboxID) {
 	drifts, err := c.stack.Reconcile(ctx, w)
+	drifts = slices.DeleteFunc(drifts, func(d cnm.Drift) bool {
+		end := d.What == "missing" && strings.HasPrefix(d.Object, "namespace ")
+		if end {
+			gone = append(gone, d.Sandbox)
+		}
+		return end
+	})
 	c.report(ctx, drifts)
 	c.noteReconcile(ctx, "sandboxes", err)
+	return gone
 }
 
-// reconcileAll keeps every verb out, looks at everything, and then collects the sandboxes that are gone.
-func (c *Controller) reconcileAll(ctx context.Context) {
-	gone := c.reconcileExclusive(ctx)
-	for _, id := range gone {
-		c.collectIfGone(ctx, id)
+// reconcileAll looks at everything and then collects the sandboxes that are gone. At a start, when no verb runs, it compares what
+// is with all that should be; later verbs are kept out while the drivers do that, and sandboxes are looked at one by one.
+func (c *Controller) reconcileAll(ctx context.Context, starting bool) {
+	attachments := c.reconcileDrivers(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	w := cnm.Wanted{All: true, Attachments: attachments}
+	for _, sb := range c.Records(ctx).Sandboxes {
+		switch {
+		case sb.State != cnm.Ready:
+		case starting:
+			w.Sandboxes = append(w.Sandboxes, sb)
+		default:
+			c.reconcileSandbox(ctx, sb.ID)
+		}
+	}
+	if starting {
+		c.collect(ctx, c.reconcileStack(ctx, w))
 	}
 }
 
-func (c *Controller) reconcileExclusive(ctx context.Context) []cnm.SandboxID {
+// reconcileDrivers keeps every verb out that a driver has a part in. It returns all that is to be attached.
+func (c *Controller) reconcileDrivers(ctx context.Context) []cnm.Attachment {
 	h := c.newClaimed()
 	defer h.release()
-	for _, name := range append(sortedKeys(c.drivers), stackKey().id) {
-		if err := h.own(ctx, key{'d', name}); err != nil {
+	names := sortedKeys(c.drivers)
+	for _, name := range names {
+		if err := h.own(ctx, driverKey(name)); err != nil {
 			return nil // ctx ended
 		}
 	}
-	stack := cnm.Wanted{All: true}
-	for _, name := range sortedKeys(c.drivers) {
+	var all []cnm.Attachment
+	for _, name := range names {
 		w := c.wanted(name)
-		stack.Attachments = append(stack.Attachments, w.Attachments...)
+		all = append(all, w.Attachments...)
 		if r, ok := c.drivers[name].(cnm.Reconciler); ok {
 			drifts, err := r.Reconcile(ctx, w)
 			c.report(ctx, drifts)
 			c.noteReconcile(ctx, "driver "+name, err)
 		}
 	}
-	for _, sb := range c.Records(ctx).Sandboxes {
-		if sb.State == cnm.Ready {
-			stack.Sandboxes = append(stack.Sandboxes, sb)
-		}
-	}
-	drifts, err := c.stack.Reconcile(ctx, stack)
-	c.report(ctx, drifts)
-	c.noteReconcile(ctx, "sandboxes", err)
-	var gone []cnm.SandboxID
-	for _, d := range drifts {
-		if d.Sandbox != "" && d.Endpoint == "" && !d.Repaired {
-			gone = append(gone, d.Sandbox)
-		}
-	}
-	return gone
-}
-
-// collectIfGone ends a sandbox whose namespace is gone: its endpoints are collected, but for those made to be kept, which
-// only leave.
-func (c *Controller) collectIfGone(ctx context.Context, id cnm.SandboxID) {
-	sb, ok := c.table.sandbox(id)
-	if !ok {
-		return
-	}
-	ns, err := c.stack.Open(ctx, sb)
-	if err == nil {
-		c.noteReconcile(ctx, "sandbox "+sb.Name, ns.Close())
-		return
-	}
-	if !errors.Is(err, cnm.NotFound) {
-		c.noteReconcile(ctx, "sandbox "+sb.Name, err)
-		return
-	}
-	if err := c.DeleteSandbox(ctx, id); err != nil {
-		if !errors.Is(err, cnm.NotFound) {
-			c.noteReconcile(ctx, "sandbox "+sb.Name, err)
-		}
-		return
-	}
-	c.tell(cnm.Event{Object: "sandbox", Action: "collect", Sandbox: id, Name: sb.Name})
-}
-
-// report makes an event and a log line of each drift.
-func (c *Controller) report(ctx context.Context, drifts []cnm.Drift) {
-	if c.building {
-		return
-	}
-	for _, d := range drifts {
-		action := "report"
-		if d.Repaired {
-			action = "repair"
-		}
-		c.log.WarnContext(ctx, "drift", "object", d.Object, "what", d.What, "repaired", d.Repaired)
-		c.tell(cnm.Event{Object: "drift", Action: action, Name: d.Object, Network: d.Network, Endpoint: d.Endpoint, Sandbox: d.Sandbox, Detail: map[string]string{"what": d.What}})
-	}
-}
-
-func (c *Controller) noteReconcile(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil {
-		c.log.ErrorContext(ctx, "reconciling", "object", what, "error", err)
-	}
+	return all
 }

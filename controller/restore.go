@@ -17,7 +17,7 @@ func (c *Controller) restore(ctx context.Context) error {
 		return cnm.During("restore the firewall", err)
 	}
 	c.finish(ctx, false)
-	c.reconcileAll(ctx)
+	c.reconcileAll(ctx, true)
 	c.finish(ctx, true)
 	return nil
 }

@@ -52,6 +52,7 @@ type rig struct {
 	close    func()
 	stop     func()   // ends Run
 	pins     []string // of namespaces that are not ours
+	spared   map[cnm.NetworkID]bool
 	pristine audit.Picture
 	log      *logger
 	looks    atomic.Int64  // at everything
@@ -63,7 +64,7 @@ type rig struct {
 // newRig builds the host and starts a controller that has nothing yet. It does not run: see run.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, fuse: &fuse{}, stop: func() {}, looked: make(chan struct{}, 1)}
+	r := &rig{t: t, fuse: &fuse{}, stop: func() {}, looked: make(chan struct{}, 1), spared: map[cnm.NetworkID]bool{}}
 	r.store = &store{Store: mem.New(), fuse: r.fuse}
 	var b link.Batch
 	b.CreateBridge(link.Bridge{Name: "lan0", MAC: link.MAC{2, 0, 0, 0, 0, 100}})
@@ -277,7 +278,7 @@ func (r *rig) drifts() []string {
 // closed tells whether the firewall closes a link for transit.
 func (r *rig) closed(link string) bool {
 	return slices.ContainsFunc(r.picture().Lines, func(line string) bool {
-		return strings.Contains(line, "set opened") && strings.HasSuffix(line, `element "`+link+`"`)
+		return strings.Contains(line, "set opened4 ") && strings.HasSuffix(line, `element "`+link+`"`)
 	})
 }
 
@@ -341,6 +342,34 @@ func (r *rig) network(name string, more ...func(*cnm.NetworkSpec)) cnm.Network {
 	nw, err := r.CreateNetwork(r.t.Context(), spec)
 	r.ok(err)
 	return nw
+}
+
+// common is the network of a name, which sweep leaves.
+func (r *rig) common(name string) cnm.Network {
+	r.t.Helper()
+	if nw, err := r.LookupNetwork(name); err == nil {
+		return nw
+	}
+	nw := r.network(name)
+	r.spared[nw.ID] = true
+	return nw
+}
+
+// sweep deletes everything but the common networks.
+func (r *rig) sweep() {
+	r.t.Helper()
+	all := r.Records(r.t.Context())
+	for _, sb := range all.Sandboxes {
+		r.ok(r.DeleteSandbox(r.t.Context(), sb.ID))
+	}
+	for _, ep := range r.Records(r.t.Context()).Endpoints {
+		r.ok(r.DeleteEndpoint(r.t.Context(), ep.ID, true))
+	}
+	for _, nw := range all.Networks {
+		if !r.spared[nw.ID] {
+			r.ok(r.DeleteNetwork(r.t.Context(), nw.ID, true))
+		}
+	}
 }
 
 func (r *rig) sandbox(name string) cnm.Sandbox {

@@ -22,9 +22,6 @@ func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (s
 	}
 	h := c.newClaimed()
 	defer h.release()
-	if err := h.share(ctx, stackKey()); err != nil {
-		return cnm.Sandbox{}, waiting(err)
-	}
 	if err := h.own(ctx, sandboxKey(sb.ID)); err != nil {
 		return cnm.Sandbox{}, waiting(err)
 	}
@@ -171,11 +168,7 @@ func (c *Controller) endSandbox(ctx context.Context, sb cnm.Sandbox) error {
 	}
 	h := c.newClaimed()
 	defer h.release()
-	err := h.share(ctx, stackKey())
-	if err == nil {
-		err = h.own(ctx, sandboxKey(sb.ID))
-	}
-	if err != nil {
+	if err := h.own(ctx, sandboxKey(sb.ID)); err != nil {
 		return waiting(err)
 	}
 	if _, ok := c.table.sandbox(sb.ID); !ok {
@@ -209,7 +202,7 @@ func (c *Controller) Files(ctx context.Context, id cnm.SandboxID) (f cnm.NameFil
 	if err := c.furnish(ctx, sb); err != nil {
 		return f, err
 	}
-	return c.names.Files(ctx, sb, c.table.attachments(id))
+	return c.names.Files(ctx, sb, c.standing(id))
 }
 
 // furnish prepares a namespace of ours for processes, where the stack can.

@@ -4,7 +4,6 @@ package controller_test
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -48,24 +47,23 @@ func scenes() map[string]scene {
 		}},
 		"delete sandbox": {ends: true, build: func(r *rig) func(context.Context) error {
 			web := r.sandbox("web")
-			r.attach(web, r.network("red"), publish(r.t, "8080:80"))
-			r.attach(web, r.network("blue"))
+			r.attach(web, r.common("red"), publish(r.t, "8080:80"))
 			return func(ctx context.Context) error { return r.DeleteSandbox(ctx, web.ID) }
 		}},
 		"create endpoint": {build: func(r *rig) func(context.Context) error {
-			red := r.network("red")
+			red := r.common("red")
 			return func(ctx context.Context) error {
 				_, err := r.CreateEndpoint(ctx, red.ID, cnm.EndpointSpec{Name: "web", Keep: true})
 				return err
 			}
 		}},
 		"delete endpoint": {ends: true, build: func(r *rig) func(context.Context) error {
-			at := r.attach(r.sandbox("web"), r.network("red"), keep)
+			at := r.attach(r.sandbox("web"), r.common("red"), keep)
 			return func(ctx context.Context) error { return r.DeleteEndpoint(ctx, at.Endpoint.ID, true) }
 		}},
 		"join": {build: func(r *rig) func(context.Context) error {
 			web := r.sandbox("web")
-			ep, err := r.CreateEndpoint(r.t.Context(), r.network("red").ID, cnm.EndpointSpec{Name: "web", Keep: true, Publish: ports80(r.t, "80")})
+			ep, err := r.CreateEndpoint(r.t.Context(), r.common("red").ID, cnm.EndpointSpec{Name: "web", Keep: true, Publish: ports80(r.t, "80")})
 			r.ok(err)
 			return func(ctx context.Context) error {
 				_, err := r.Join(ctx, ep.ID, web.ID, cnm.JoinSpec{})
@@ -73,11 +71,11 @@ func scenes() map[string]scene {
 			}
 		}},
 		"leave": {ends: true, build: func(r *rig) func(context.Context) error {
-			at := r.attach(r.sandbox("web"), r.network("red"), keep, publish(r.t, "80"))
+			at := r.attach(r.sandbox("web"), r.common("red"), keep, publish(r.t, "80"))
 			return func(ctx context.Context) error { return r.Leave(ctx, at.Endpoint.ID) }
 		}},
 		"attach": {build: func(r *rig) func(context.Context) error {
-			web, red := r.sandbox("web"), r.network("red")
+			web, red := r.sandbox("web"), r.common("red")
 			return func(ctx context.Context) error {
 				spec := cnm.AttachSpec{Sandbox: web.ID, Network: red.ID}
 				publish(r.t, "8080:80", "53/udp")(&spec)
@@ -86,21 +84,21 @@ func scenes() map[string]scene {
 			}
 		}},
 		"attach and take the default route": {build: func(r *rig) func(context.Context) error {
-			web, blue := r.sandbox("web"), r.network("blue")
-			r.attach(web, r.network("red"))
+			web, blue := r.sandbox("web"), r.common("blue")
+			r.attach(web, r.common("red"))
 			return func(ctx context.Context) error {
 				_, err := r.Attach(ctx, cnm.AttachSpec{Sandbox: web.ID, Network: blue.ID, Join: cnm.JoinSpec{GatewayPriority: 1}})
 				return err
 			}
 		}},
 		"detach and give the default route": {ends: true, build: func(r *rig) func(context.Context) error {
-			web, red := r.sandbox("web"), r.network("red")
+			web, red := r.sandbox("web"), r.common("red")
 			r.attach(web, red, publish(r.t, "8080:80"))
-			r.attach(web, r.network("blue"))
+			r.attach(web, r.common("blue"))
 			return func(ctx context.Context) error { return r.Detach(ctx, web.ID, red.ID) }
 		}},
 		"publish": {build: func(r *rig) func(context.Context) error {
-			at := r.attach(r.sandbox("web"), r.network("red"), keep, publish(r.t, "80", "8081:81"))
+			at := r.attach(r.sandbox("web"), r.common("red"), keep, publish(r.t, "80", "8081:81"))
 			return func(ctx context.Context) error {
 				_, err := r.Publish(ctx, at.Endpoint.ID, ports80(r.t, "8082:82", "83"), ports80(r.t, "80", "81"))
 				return err
@@ -115,80 +113,88 @@ func publish(t *testing.T, texts ...string) func(*cnm.AttachSpec) {
 	return func(s *cnm.AttachSpec) { s.Endpoint.Publish = ports80(t, texts...) }
 }
 
-// walk runs a verb again and again, with the fuse burning one step later each time, until the verb comes through, and
-// calls after each time, with what there was before it.
-func (r *rig) walk(s scene, kill, after bool, then func(verb func(context.Context) error, before map[string]any, was audit.Picture)) {
+// steps are those that a verb makes where nothing fails.
+func (r *rig) steps(s scene) []string {
 	r.t.Helper()
-	for at := 1; ; at++ {
-		verb := s.build(r)
-		before, was := byID(r.Records(r.t.Context())), r.picture()
-		r.fuse.set(at, kill, after)
-		err := verb(r.t.Context())
-		_, made := r.fuse.counted()
-		burnt := r.fuse.isBurnt()
-		r.fuse.mend()
-		switch {
-		case !burnt && err != nil:
-			r.t.Fatal(err)
-		case !burnt:
-			r.check()
-			r.clear()
-			return
-		case err == nil:
-			r.t.Errorf("step %d of %s failed and nobody was told", at, strings.Join(made, ", "))
-		}
-		then(verb, before, was)
-		r.check()
-		if r.t.Failed() {
-			r.t.Fatalf("that was with step %d failing of %s: %v", at, strings.Join(made, ", "), err)
-		}
-		r.clear()
-		r.quiet()
+	verb := s.build(r)
+	r.fuse.set(0, false, false)
+	r.ok(verb(r.t.Context()))
+	_, made := r.fuse.counted()
+	r.fuse.mend()
+	r.check()
+	r.sweep()
+	r.quiet()
+	return made
+}
+
+// burn runs a verb with the fuse burning at a step, and then what is to be seen to.
+func (r *rig) burn(s scene, at int, kill, after bool, then func(verb func(context.Context) error, before map[string]any, was audit.Picture)) {
+	r.t.Helper()
+	verb := s.build(r)
+	before, was := byID(r.Records(r.t.Context())), r.picture()
+	r.fuse.set(at, kill, after)
+	err := verb(r.t.Context())
+	_, made := r.fuse.counted()
+	r.fuse.mend()
+	if err == nil {
+		r.t.Errorf("a step failed and nobody was told")
+	}
+	then(verb, before, was)
+	r.check()
+	if r.t.Failed() {
+		r.t.Fatalf("that was with step %d failing of %s (killed %t, after it %t): %v", at, strings.Join(made, ", "), kill, after, err)
+	}
+	r.sweep()
+	r.quiet()
+}
+
+// TestEveryStep has each step of each verb fail, before it is made and after, and has the process killed at each.
+func TestEveryStep(t *testing.T) {
+	t.Parallel()
+	for name, s := range scenes() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kerneltest.Run(t, func(t *testing.T) {
+				r := newRig(t)
+				all := r.steps(s)
+				for i, step := range all {
+					r.burn(s, i+1, false, false, func(verb func(context.Context) error, before map[string]any, was audit.Picture) {
+						r.failed(s, verb, before, was)
+					})
+					if !allOrNone(step) {
+						r.burn(s, i+1, false, true, func(verb func(context.Context) error, before map[string]any, was audit.Picture) {
+							r.failed(s, verb, before, was)
+						})
+					}
+					r.burn(s, i+1, true, false, r.killed)
+					if step == "set rules" || i == len(all)-1 {
+						r.burn(s, i+1, true, true, r.killed)
+					}
+				}
+			})
+		})
 	}
 }
 
-func TestFailedVerbsLeaveNothing(t *testing.T) {
-	t.Parallel()
-	for name, s := range scenes() {
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/after=%t", name, after), func(t *testing.T) {
-				t.Parallel()
-				kerneltest.Run(t, func(t *testing.T) {
-					r := newRig(t)
-					r.walk(s, false, after, func(verb func(context.Context) error, before map[string]any, was audit.Picture) {
-						r.quiet()
-						if s.ends {
-							r.ok(verb(t.Context()))
-							return
-						}
-						if now := byID(r.Records(t.Context())); !reflect.DeepEqual(now, before) {
-							t.Errorf("the records became\n%v\nthey were\n%v", now, before)
-						}
-						if lines := r.picture().Diff(was); len(lines) > 0 {
-							t.Errorf("the host is not what it was:\n%s", strings.Join(lines, "\n"))
-						}
-					})
-				})
-			})
-		}
+// failed sees to it that a verb that failed left nothing, or, where it takes something apart, comes through when repeated.
+func (r *rig) failed(s scene, verb func(context.Context) error, before map[string]any, was audit.Picture) {
+	r.t.Helper()
+	r.quiet()
+	if s.ends {
+		r.ok(verb(r.t.Context()))
+		return
+	}
+	if now := byID(r.Records(r.t.Context())); !reflect.DeepEqual(now, before) {
+		r.t.Errorf("the records became\n%v\nthey were\n%v", now, before)
+	}
+	if lines := r.picture().Diff(was); len(lines) > 0 {
+		r.t.Errorf("the host is not what it was:\n%s", strings.Join(lines, "\n"))
 	}
 }
 
-func TestKilledVerbsAreFinishedOrUndone(t *testing.T) {
-	t.Parallel()
-	for name, s := range scenes() {
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/after=%t", name, after), func(t *testing.T) {
-				t.Parallel()
-				kerneltest.Run(t, func(t *testing.T) {
-					r := newRig(t)
-					r.walk(s, true, after, func(func(context.Context) error, map[string]any, audit.Picture) {
-						r.restart()
-						r.quiet()
-						r.check()
-					})
-				})
-			})
-		}
-	}
+// killed sees to it that a restart finishes or undoes what was under way.
+func (r *rig) killed(func(context.Context) error, map[string]any, audit.Picture) {
+	r.t.Helper()
+	r.restart()
+	r.quiet()
 }

@@ -275,7 +275,14 @@ func TestOpened(t *testing.T) {
 			l.serve(b, 80)
 		}
 		l.publish(a1, everywhere(8001)...)
-		l.set("host", firewall.Rules{Opened: []string{"up2", "up3", "br9"}})
+		closed := func(families cnm.FamilySet) {
+			var rules firewall.Rules
+			for _, name := range []string{"up2", "up3", "br9"} {
+				rules.Opened = append(rules.Opened, firewall.Opened{Link: name, Families: families})
+			}
+			l.set("host", rules)
+		}
+		closed(cnm.FamilySet{IPv4: true, IPv6: true})
 		ours := []probe{
 			{from: "a1", to: "lan", port: 80, want: "lan"},
 			{from: "lan", to: "up2", port: 8001, want: "a1"},
@@ -283,6 +290,11 @@ func TestOpened(t *testing.T) {
 			{from: "m1", to: "m2", port: 80, want: "m2", seen: "m1"},
 		}
 		l.check(append(ours, probe{from: "lan", to: "vpn", port: 80}, probe{from: "vpn", to: "lan", port: 80})...)
+		// What the host forwards by itself stays open.
+		closed(cnm.FamilySet{IPv6: true})
+		l.check(append(ours, probe{from: "lan", to: "vpn", port: 80, only: 6}, probe{from: "lan", to: "vpn", port: 80, only: 4, want: "vpn", seen: "lan"})...)
+		closed(cnm.FamilySet{IPv4: true})
+		l.check(append(ours, probe{from: "lan", to: "vpn", port: 80, only: 4}, probe{from: "lan", to: "vpn", port: 80, only: 6, want: "vpn", seen: "lan"})...)
 		must(t, l.fw.Drop(t.Context(), "host"))
 		l.check(append(ours, probe{from: "lan", to: "vpn", port: 80, want: "vpn", seen: "lan"})...)
 	})

@@ -107,9 +107,10 @@ func itemsOf(r *Rules) ([]item, error) {
 	for _, name := range r.Trunks {
 		b.key(setTrunks, nft.Ifname(name))
 	}
-	for _, name := range r.Opened {
-		b.key(setOpened, nft.Ifname(name))
-		b.talk(name) // frames that are bridged are not in transit
+	for _, o := range r.Opened {
+		b.link(o.Families.IPv4, setOpened4, o.Link)
+		b.link(o.Families.IPv6, setOpened6, o.Link)
+		b.talk(o.Link) // frames that are bridged are not in transit
 	}
 	return b.items, b.err
 }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/bits"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +43,7 @@ type Firewall struct {
 	cfg    Config
 	log    *slog.Logger
 	conn   *nft.Conn
-	opened []string
+	opened []Opened
 
 	queue   chan *request
 	stop    context.CancelFunc
@@ -115,14 +117,30 @@ func (f *Firewall) look(ctx context.Context) error {
 	if len(tables) == 0 {
 		return nil
 	}
-	elements, err := f.conn.Elements(ctx, f.layout.sets[setOpened])
-	if errors.Is(err, unix.ENOENT) {
-		return nil // another version of our rules
+	return f.lookOpened(ctx)
+}
+
+// lookOpened learns which links an earlier process opened.
+func (f *Firewall) lookOpened(ctx context.Context) error {
+	families := map[string]cnm.FamilySet{}
+	for _, set := range []setID{setOpened4, setOpened6} {
+		elements, err := f.conn.Elements(ctx, f.layout.sets[set])
+		if errors.Is(err, unix.ENOENT) {
+			return nil // another version of our rules
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range elements {
+			name := strings.Trim(e.Key.String(), `"`)
+			fs := families[name]
+			families[name] = cnm.FamilySet{IPv4: fs.IPv4 || set == setOpened4, IPv6: fs.IPv6 || set == setOpened6}
+		}
 	}
-	for _, e := range elements {
-		f.opened = append(f.opened, strings.Trim(e.Key.String(), `"`))
+	for _, name := range slices.Sorted(maps.Keys(families)) {
+		f.opened = append(f.opened, Opened{name, families[name]})
 	}
-	return err
+	return nil
 }
 
 // tables gives those of our tables that the kernel has. Tables of their name that are not ours are refused.
@@ -164,7 +182,7 @@ func (f *Firewall) Owned() bool { return f.layout.routes.Table.Flags&nft.Owner !
 
 // Opened are the links that the tables had as [Rules.Opened] when the firewall was opened: an earlier process
 // switched their forwarding on.
-func (f *Firewall) Opened() []string { return f.opened }
+func (f *Firewall) Opened() []Opened { return f.opened }
 
 // Stamped names our table and the version of its rules, if the kernel carries it; "" if not.
 func (f *Firewall) Stamped(ctx context.Context) (string, error) { return stamped(ctx, f.conn) }

@@ -283,7 +283,8 @@ func TestLives(t *testing.T) {
 		first, err := firewall.Open(ctx, firewall.Config{})
 		must(t, err)
 		must(t, first.Set(ctx, owner(1), attach(1)))
-		must(t, first.Set(ctx, "host", firewall.Rules{Opened: []string{"eth0"}}))
+		opened := []firewall.Opened{{Link: "eth0", Families: cnm.FamilySet{IPv4: true}}, {Link: "eth1", Families: cnm.FamilySet{IPv4: true, IPv6: true}}}
+		must(t, first.Set(ctx, "host", firewall.Rules{Opened: opened}))
 		stamp, err := firewall.Stamped(ctx)
 		if !strings.HasPrefix(stamp, "table inet cnm (libnetwork rules ") || err != nil {
 			t.Errorf("stamp %q (%v)", stamp, err)
@@ -300,8 +301,8 @@ func TestLives(t *testing.T) {
 
 		// The next one changes nothing before its first transaction, which replaces everything.
 		second := openFirewall(t, firewall.Config{})
-		if got := second.Opened(); !slices.Equal(got, []string{"eth0"}) {
-			t.Errorf("opened: %q", got)
+		if got := second.Opened(); !slices.Equal(got, opened) {
+			t.Errorf("opened: %v", got)
 		}
 		if got := elements(t, "ports"); !slices.Equal(got, []string{`"cnv1"`}) {
 			t.Errorf("ports before the first transaction: %q", got)

@@ -42,7 +42,7 @@ func golden(t *testing.T, name, got string) {
 func TestRuleCount(t *testing.T) {
 	t.Parallel()
 	l := newLayout(DefaultMarkBit, 0)
-	for table, want := range map[*nft.Layout]int{l.routes: 121, l.frames: 42} {
+	for table, want := range map[*nft.Layout]int{l.routes: 122, l.frames: 42} {
 		if got := table.RuleCount(); got != want {
 			t.Errorf("table %s has %d rules, want %d", table.Table.TableID, got, want)
 		}
@@ -156,7 +156,7 @@ func ruleCases() []ruleCase {
 			{Proto: cnm.TCP, Host: ap("[::1]:8080"), To: ap("[fd00:1::2]:80")},
 		}}},
 		{"opened without translation", Rules{Published: []Published{{Proto: cnm.TCP, To: ap("10.0.1.2:80")}, {Proto: cnm.UDP, To: ap("[fd00:1::2]:53")}}}},
-		{"trunks and opened links", Rules{Trunks: []string{"cnt1h", "cnt1s"}, Opened: []string{"eth0"}}},
+		{"trunks and opened links", Rules{Trunks: []string{"cnt1h", "cnt1s"}, Opened: []Opened{{"eth0", all}, {"eth1", cnm.FamilySet{IPv6: true}}}}},
 	}
 }
 

@@ -145,7 +145,8 @@ func forwardRules(bit uint32) []nft.Rule {
 		rule(nft.OIfName.In("adopted"), nft.IPDaddr.In("end4"), nft.Goto("ours")),
 		rule(nft.OIfName.In("adopted"), nft.IP6Daddr.In("end6"), nft.Goto("ours")),
 		noted("bridged", nft.Concat(nft.IIfName, nft.OIfName).VMap("pair")),
-		rule(nft.IIfName.In("opened"), nft.Drop()),
+		rule(nft.NFProto.Num(uint64(nft.IPv4)), nft.IIfName.In("opened4"), nft.Drop()),
+		rule(nft.NFProto.Num(uint64(nft.IPv6)), nft.IIfName.In("opened6"), nft.Drop()),
 	}
 }
 

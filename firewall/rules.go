@@ -30,9 +30,15 @@ type Rules struct {
 	Published []Published
 	// Trunks are links between the bridges of one network: what comes in by them was checked at a port.
 	Trunks []string
-	// Opened are links of the host, not ours, whose forwarding had to be switched on: what comes in by them stays closed to
-	// every other link that is not ours.
-	Opened []string
+	// Opened are links of the host, not ours, whose forwarding had to be switched on.
+	Opened []Opened
+}
+
+// Opened is a link whose forwarding was switched on for our sake: what comes in by it, of these families, stays closed to
+// every other link that is not ours. What the host forwards by itself is none of our business.
+type Opened struct {
+	Link     string
+	Families cnm.FamilySet
 }
 
 // Bridge is the routed side of a network: the link that has its gateway addresses.

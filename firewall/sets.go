@@ -15,8 +15,9 @@ const (
 	setInternal
 	setClosed
 	setLoop
-	setOpened
 	setPair
+	setOpened4
+	setOpened6
 	setCnet4
 	setCnet6
 	setLAN4
@@ -85,7 +86,7 @@ func newSets() [setCount]*nft.Set {
 	to := func(s nft.Set, types ...nft.Type) nft.Set { s.Data = types; return s }
 	sets := [setCount]nft.Set{
 		setNets: key(name), setIfs: key(name), setAdopted: key(name), setInternal: key(name), setClosed: key(name),
-		setLoop: key(name), setOpened: key(name),
+		setLoop: key(name), setOpened4: key(name), setOpened6: key(name),
 		setPair:  {Key: []nft.Type{name, name}, Verdicts: true},
 		setCnet4: spans(v4), setCnet6: spans(v6),
 		setLAN4: spans(v4), setLAN6: spans(v6),
@@ -134,7 +135,8 @@ func (s setID) words() [2]string {
 		setInternal: {"internal", "those that reach nothing else"},
 		setClosed:   {"closed", "those that reach no service of the host"},
 		setLoop:     {"loop", "those that the host's 127.0.0.0/8 reaches"},
-		setOpened:   {"opened", "foreign links that forward for our sake only"},
+		setOpened4:  {"opened4", "foreign links that forward for our sake only"},
+		setOpened6:  {"opened6", ""},
 		setPair:     {"pair", "from and to that talk freely"},
 		setCnet4:    {"cnet4", "subnets that are ours alone"},
 		setCnet6:    {"cnet6", ""},

@@ -44,7 +44,7 @@ type Config struct {
 	// would go on to do so.
 	Published func(cnm.Port)
 	// Opened are links whose forwarding an earlier run of this boot switched on.
-	Opened []string
+	Opened []firewall.Opened
 }
 
 // Driver is the bridge driver. It satisfies [cnm.Driver] and all its optional interfaces. It is safe for concurrent use.

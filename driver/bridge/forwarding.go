@@ -32,7 +32,7 @@ type hostForwarding struct {
 
 	mu     sync.Mutex               // guards all below, and makes one change at a time of the host's settings
 	opened map[string]cnm.FamilySet // links to the outside whose forwarding we switched on
-	closed map[string]bool          // links that the firewall closes for transit
+	closed map[string]cnm.FamilySet // what the firewall closes for transit
 	all6   bool                     // we switched IPv6 on for all links, where the kernel has no switch for one
 	kept   []string                 // links that were told to go on listening to routers then
 	untold []cnm.Drift              // for the next call of open
@@ -52,7 +52,7 @@ type hostSettings interface {
 }
 
 // newHostForwarding takes over what an earlier run of this boot closed for transit, and so had opened.
-func newHostForwarding(fw Firewall, hubs func() map[string]hubNeeds, closed []string) (*hostForwarding, error) {
+func newHostForwarding(fw Firewall, hubs func() map[string]hubNeeds, closed []firewall.Opened) (*hostForwarding, error) {
 	conn, err := link.Dial(link.Here) // listing links keeps others on one socket waiting
 	if err != nil {
 		return nil, err
@@ -65,12 +65,13 @@ func newHostForwarding(fw Firewall, hubs func() map[string]hubNeeds, closed []st
 	return h, nil
 }
 
-func (h *hostForwarding) takeOver(closed []string) {
-	h.opened, h.closed = map[string]cnm.FamilySet{}, map[string]bool{}
-	for _, name := range closed {
-		h.opened[name], h.closed[name] = cnm.FamilySet{IPv4: true, IPv6: true}, true
+func (h *hostForwarding) takeOver(closed []firewall.Opened) {
+	h.opened, h.closed = map[string]cnm.FamilySet{}, map[string]cnm.FamilySet{}
+	for _, c := range closed {
+		h.opened[c.Link], h.closed[c.Link] = c.Families, c.Families
+		h.all6 = h.all6 || c.Families.IPv6
 	}
-	h.all6 = len(closed) > 0 && !h.single6() && h.is(global6, "1")
+	h.all6 = h.all6 && !h.single6() && h.is(global6, "1")
 }
 
 // open brings the host's forwarding to what the hubs there are need; none: to what it was. Links are closed for transit before
@@ -83,12 +84,14 @@ func (h *hostForwarding) open(ctx context.Context) ([]cnm.Drift, error) {
 	for _, n := range hubs {
 		need.IPv4, need.IPv6 = need.IPv4 || n.families.IPv4, need.IPv6 || n.families.IPv6
 	}
-	want, closed, err := h.plan(ctx, hubs, need)
+	want, err := h.plan(ctx, hubs, need)
 	if err != nil {
 		return nil, err
 	}
 	both := maps.Clone(h.closed)
-	maps.Copy(both, closed)
+	for name, fs := range want {
+		both[name] = cnm.FamilySet{IPv4: both[name].IPv4 || fs.IPv4, IPv6: both[name].IPv6 || fs.IPv6}
+	}
 	if err := h.tell(ctx, both); err != nil {
 		return nil, err
 	}
@@ -97,7 +100,7 @@ func (h *hostForwarding) open(ctx context.Context) ([]cnm.Drift, error) {
 	if err != nil {
 		return drifts, err
 	}
-	return drifts, h.tell(ctx, closed)
+	return drifts, h.tell(ctx, want)
 }
 
 // keep has the next call of open return these drifts, which this caller cannot tell anybody.
@@ -107,31 +110,29 @@ func (h *hostForwarding) keep(drifts []cnm.Drift) {
 	h.untold = append(h.untold, drifts...)
 }
 
-// plan decides for each link to the outside which families are to be open by us, and whether it is closed for transit: it is
-// where all that it forwards it forwards for our sake.
-func (h *hostForwarding) plan(ctx context.Context, hubs map[string]hubNeeds, need cnm.FamilySet) (map[string]cnm.FamilySet, map[string]bool, error) {
-	want, closed := map[string]cnm.FamilySet{}, map[string]bool{}
+// plan decides for each link to the outside which families are to be open by us. Those are closed for transit.
+func (h *hostForwarding) plan(ctx context.Context, hubs map[string]hubNeeds, need cnm.FamilySet) (map[string]cnm.FamilySet, error) {
+	want := map[string]cnm.FamilySet{}
 	if !need.Any() {
-		return want, closed, nil
+		return want, nil
 	}
 	links, err := h.links(ctx)
 	if err != nil {
-		return nil, nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
+		return nil, cnm.Errorf(cnm.Internal, "listing links: %w", err)
 	}
 	for _, l := range links {
 		if !outside(l, hubs) {
 			continue
 		}
-		byUs, byOthers, err := h.decide(l.Name, need)
+		byUs, err := h.decide(l.Name, need)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		want[l.Name] = byUs
-		if byUs.Any() && !byOthers.Any() {
-			closed[l.Name] = true
+		if byUs.Any() {
+			want[l.Name] = byUs
 		}
 	}
-	return want, closed, nil
+	return want, nil
 }
 
 // outside tells whether packets may come by a link that are not of our networks. An adopted bridge is such a link, for it
@@ -141,11 +142,10 @@ func outside(l link.Link, hubs map[string]hubNeeds) bool {
 	return (!hub || n.adopted) && l.Master == 0 && l.Flags&unix.IFF_LOOPBACK == 0 && l.Flags&unix.IFF_UP != 0 && !ours(l.Name)
 }
 
-// decide tells in which families a link to the outside is to be open by us, and in which it is open anyway.
-func (h *hostForwarding) decide(name string, need cnm.FamilySet) (byUs, byOthers cnm.FamilySet, err error) {
+// decide tells in which families a link to the outside is to be open by us: those that are needed and not open anyway.
+func (h *hostForwarding) decide(name string, need cnm.FamilySet) (byUs cnm.FamilySet, err error) {
 	for _, k := range switches() {
 		if h.is(k.global, "1") && !(k.family == cnm.IPv6 && h.all6) {
-			byOthers = with(byOthers, k.family)
 			continue
 		}
 		if k.family == cnm.IPv6 && !h.single6() {
@@ -158,33 +158,40 @@ func (h *hostForwarding) decide(name string, need cnm.FamilySet) (byUs, byOthers
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // it has gone, or has none of the family
 		case err != nil:
-			return byUs, byOthers, err
-		case v == "1" && !h.opened[name].Has(k.family):
-			byOthers = with(byOthers, k.family)
-		case need.Has(k.family):
+			return byUs, err
+		case need.Has(k.family) && (v != "1" || h.opened[name].Has(k.family)):
 			byUs = with(byUs, k.family)
 		}
 	}
-	return byUs, byOthers, nil
+	return byUs, nil
 }
 
 // tell has the firewall close exactly these links for transit.
-func (h *hostForwarding) tell(ctx context.Context, closed map[string]bool) error {
+func (h *hostForwarding) tell(ctx context.Context, closed map[string]cnm.FamilySet) error {
 	if maps.Equal(closed, h.closed) {
 		return nil
 	}
-	if err := h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(closed))}); err != nil {
+	if err := h.fw.Set(ctx, hostOwner, closing(closed)); err != nil {
 		return err
 	}
 	h.closed = closed
 	return nil
 }
 
+// closing are the rules that close links for transit.
+func closing(closed map[string]cnm.FamilySet) firewall.Rules {
+	var r firewall.Rules
+	for _, name := range slices.Sorted(maps.Keys(closed)) {
+		r.Opened = append(r.Opened, firewall.Opened{Link: name, Families: closed[name]})
+	}
+	return r
+}
+
 // declare states the rules of what an earlier run of this boot opened.
 func (h *hostForwarding) declare(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.fw.Set(ctx, hostOwner, firewall.Rules{Opened: slices.Sorted(maps.Keys(h.closed))})
+	return h.fw.Set(ctx, hostOwner, closing(h.closed))
 }
 
 // settle opens what is wanted and closes what is not any more.
@@ -221,7 +228,12 @@ func (h *hostForwarding) differs() bool {
 	if h.all6 && h.is(global6, "0") {
 		return true
 	}
-	return len(h.closed) > 0 && (h.is(global4, "1") || !h.all6 && h.is(global6, "1"))
+	for _, fs := range h.closed {
+		if fs.IPv4 && h.is(global4, "1") || fs.IPv6 && !h.all6 && h.is(global6, "1") {
+			return true
+		}
+	}
+	return false
 }
 
 // is tells whether a setting exists and has the value.

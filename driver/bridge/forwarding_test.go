@@ -23,9 +23,8 @@ import (
 type fakeHost struct {
 	t        *testing.T
 	settings map[string]string
-	closed   []string
+	closed   []firewall.Opened
 	refuse   string // a key that cannot be written, or "firewall"
-	mixed    bool   // the host forwards one family by itself: then nothing may be closed for its sake
 	hubs     map[string]hubNeeds
 }
 
@@ -44,7 +43,7 @@ func newFakeHost(t *testing.T, single bool) *fakeHost {
 	return f
 }
 
-func (f *fakeHost) forwarding(closed ...string) *hostForwarding {
+func (f *fakeHost) forwarding(closed ...firewall.Opened) *hostForwarding {
 	h := &hostForwarding{fw: f, host: f, hubs: func() map[string]hubNeeds { return f.hubs }}
 	h.links = func(context.Context) ([]link.Link, error) {
 		var all []link.Link
@@ -80,8 +79,8 @@ func (f *fakeHost) write(key, value string) error {
 		return errors.Join(err, errors.New("refused"))
 	}
 	for _, name := range []string{"eth0", "eth1"} {
-		one := key == key4(name) || key == key6(name)
-		if value == "1" && (one || key == global6) && !f.mixed && !slices.Contains(f.closed, name) {
+		is4, is6 := key == key4(name), key == key6(name) || key == global6
+		if value == "1" && (is4 && !f.closes(name).IPv4 || is6 && !f.closes(name).IPv6) {
 			f.t.Errorf("%s is set before the firewall closes %s for transit", key, name)
 		}
 	}
@@ -95,14 +94,42 @@ func (f *fakeHost) Set(_ context.Context, _ firewall.Owner, r firewall.Rules) er
 	if f.refuse == "firewall" {
 		return errors.New("refused")
 	}
-	for _, name := range f.closed {
-		open := f.settings[key4(name)] == "1" || f.settings[key6(name)] == "1" || f.settings[global6] == "1"
-		if !slices.Contains(r.Opened, name) && open && f.settings[global4] == "0" {
-			f.t.Errorf("%s is let go for transit while it forwards", name)
+	before := *f
+	f.closed = r.Opened
+	for _, o := range before.closed {
+		now := f.closes(o.Link)
+		open4 := f.settings[key4(o.Link)] == "1" && f.settings[global4] == "0"
+		open6 := f.settings[key6(o.Link)] == "1" && f.settings[global6] == "0"
+		if o.Families.IPv4 && !now.IPv4 && open4 || o.Families.IPv6 && !now.IPv6 && open6 {
+			f.t.Errorf("%s is let go for transit while it forwards", o.Link)
 		}
 	}
-	f.closed = r.Opened
 	return nil
+}
+
+// closes are the families that the firewall closes a link for.
+func (f *fakeHost) closes(name string) cnm.FamilySet {
+	for _, o := range f.closed {
+		if o.Link == name {
+			return o.Families
+		}
+	}
+	return cnm.FamilySet{}
+}
+
+// text is what the firewall closes, as "eth0 eth1/6".
+func (f *fakeHost) text() string {
+	var words []string
+	for _, o := range f.closed {
+		switch o.Families {
+		case cnm.FamilySet{IPv4: true}:
+			o.Link += "/4"
+		case cnm.FamilySet{IPv6: true}:
+			o.Link += "/6"
+		}
+		words = append(words, o.Link)
+	}
+	return strings.Join(words, " ")
 }
 
 func (f *fakeHost) Drop(context.Context, firewall.Owner) error { return nil }
@@ -133,19 +160,18 @@ func TestForwardingIsGivenBack(t *testing.T) {
 	}{
 		"both families": {single: true, need: all, on: both, closed: "eth0 eth1"},
 		"one family": {
-			single: true, need: cnm.FamilySet{IPv4: true}, closed: "eth0 eth1",
+			single: true, need: cnm.FamilySet{IPv4: true}, closed: "eth0/4 eth1/4",
 			on: "ipv4/conf/cn-0/forwarding=1 ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1",
 		},
 		"a host that forwards IPv4": {
 			single: true, need: all, before: map[string]string{global4: "1", key4("eth0"): "1", key4("eth1"): "1", key4("cn-0"): "1"},
-			on:            "ipv4/conf/all/forwarding=1 " + both,
-			after:         "ipv4/conf/all/forwarding=1 ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1",
-			afterARestart: "ipv4/conf/all/forwarding=1 ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1 ipv6/conf/eth0/force_forwarding=1 ipv6/conf/eth1/force_forwarding=1",
+			on:     "ipv4/conf/all/forwarding=1 " + both,
+			closed: "eth0/6 eth1/6",
+			after:  "ipv4/conf/all/forwarding=1 ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1",
 		},
 		"a link that forwards": {
-			single: true, need: all, before: map[string]string{key4("eth1"): "1"}, on: both, closed: "eth0",
-			after:         "ipv4/conf/eth1/forwarding=1",
-			afterARestart: "ipv4/conf/eth1/forwarding=1 ipv6/conf/eth1/force_forwarding=1",
+			single: true, need: all, before: map[string]string{key4("eth1"): "1"}, on: both, closed: "eth0 eth1/6",
+			after: "ipv4/conf/eth1/forwarding=1",
 		},
 		"before Linux 6.17": {
 			need: all, closed: "eth0 eth1",
@@ -155,8 +181,9 @@ func TestForwardingIsGivenBack(t *testing.T) {
 		},
 		"before Linux 6.17, a host that forwards IPv6": {
 			need: all, before: map[string]string{global6: "1"},
-			on:    "ipv4/conf/cn-0/forwarding=1 ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1 ipv6/conf/all/forwarding=1",
-			after: "ipv6/conf/all/forwarding=1", afterARestart: "ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1 ipv6/conf/all/forwarding=1",
+			on:     "ipv4/conf/cn-0/forwarding=1 ipv4/conf/eth0/forwarding=1 ipv4/conf/eth1/forwarding=1 ipv6/conf/all/forwarding=1",
+			closed: "eth0/4 eth1/4",
+			after:  "ipv6/conf/all/forwarding=1",
 		},
 	}
 	for name, tt := range tests {
@@ -168,7 +195,6 @@ func TestForwardingIsGivenBack(t *testing.T) {
 				t.Parallel()
 				f := newFakeHost(t, tt.single)
 				maps.Copy(f.settings, tt.before)
-				f.mixed = len(tt.before) > 0
 				f.hubs["cn-0"] = hubNeeds{families: tt.need}
 				h := f.forwarding()
 				f.open(h)
@@ -176,7 +202,7 @@ func TestForwardingIsGivenBack(t *testing.T) {
 					if got := f.on(); got != tt.on {
 						t.Errorf("on are\n%s\nwant\n%s", got, tt.on)
 					}
-					if got := strings.Join(f.closed, " "); got != tt.closed {
+					if got := f.text(); got != tt.closed {
 						t.Errorf("closed for transit are %q, want %q", got, tt.closed)
 					}
 					if restart {
@@ -226,8 +252,8 @@ func TestForwardingFailsClosed(t *testing.T) {
 		t.Error("a host that forwards everywhere is not noticed")
 	}
 	f.open(h)
-	if len(f.closed) > 0 {
-		t.Errorf("%v are closed for transit though the host forwards", f.closed)
+	if got, want := f.text(), "eth0/6 eth1/6"; got != want {
+		t.Errorf("closed for transit are %q where the host forwards IPv4, want %q", got, want)
 	}
 }
 
@@ -237,8 +263,8 @@ func TestAdoptedBridgeIsOutside(t *testing.T) {
 	f.hubs = map[string]hubNeeds{"eth1": {cnm.FamilySet{IPv4: true}, true}}
 	h := f.forwarding()
 	f.open(h)
-	if want := []string{"cn-0", "eth0", "eth1"}; !slices.Equal(f.closed, want) {
-		t.Errorf("closed for transit are %v, want %v", f.closed, want)
+	if got, want := f.text(), "cn-0/4 eth0/4 eth1/4"; got != want {
+		t.Errorf("closed for transit are %s, want %s", got, want)
 	}
 	f.hubs = nil
 	f.open(h)

@@ -92,7 +92,7 @@ func (c *checker) firewall(ctx context.Context) error {
 func (c *checker) compareTable(table string, s *nft.Snapshot, want elements) {
 	for _, set := range s.Sets {
 		name := table + set.Name
-		if name == routes+"opened" {
+		if name == routes+"opened4" || name == routes+"opened6" {
 			c.opened(set.Elements)
 			continue
 		}
@@ -127,9 +127,11 @@ func (c *checker) opened(have []nft.Element) {
 
 // isOpened tells whether an element lets what is bridged pass on a link that forwards for our sake.
 func (c *checker) isOpened(e nft.Element, s *nft.Snapshot) bool {
-	set := s.Set("opened")
-	return set != nil && slices.ContainsFunc(c.host.links, func(l link.Link) bool {
-		return e.Key == nft.Ifname(l.Name).Ifname(l.Name) && slices.ContainsFunc(set.Elements, func(o nft.Element) bool { return o.Key == nft.Ifname(l.Name) })
+	return slices.ContainsFunc(c.host.links, func(l link.Link) bool {
+		return e.Key == nft.Ifname(l.Name).Ifname(l.Name) && slices.ContainsFunc([]string{"opened4", "opened6"}, func(name string) bool {
+			set := s.Set(name)
+			return set != nil && slices.ContainsFunc(set.Elements, func(o nft.Element) bool { return o.Key == nft.Ifname(l.Name) })
+		})
 	})
 }
 
