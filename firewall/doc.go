@@ -5,8 +5,9 @@
 //
 // What is wanted is a plain value, [Rules], of an [Owner]; [Firewall.Set] makes it so and [Firewall.Drop] takes it away.
 // The firewall keeps a mirror of all elements with their owners and sends only what differs, in one transaction
-// a change, or one for all changes inside [Firewall.Together]. The first transaction replaces the whole content
-// of both tables, so that no packet ever meets a half of it; until then what an earlier run left is in force, unchanged.
+// a change, or one for all changes inside [Firewall.Together]. The first transaction sends what differs from what an earlier
+// run left, or replaces both tables where their rules are of another version; until then they are in force, unchanged. No
+// packet ever meets a half of a change.
 //
 // A flow ends with the element that allowed it: verdicts on elements come before any verdict on established
 // connections, so that nothing has to be deleted from connection tracking.

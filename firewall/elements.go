@@ -117,7 +117,7 @@ func itemsOf(r *Rules) ([]item, error) {
 
 // talk lets what comes in by a link leave by it.
 func (b *builder) talk(link string) {
-	b.add(item{set: setPair, elem: nft.KeyVerdict(nft.Ifname(link).Ifname(link), nft.Accept())})
+	b.key(setPair, nft.Ifname(link).Ifname(link))
 }
 
 func (b *builder) bridge(r *Bridge) {

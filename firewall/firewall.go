@@ -56,8 +56,8 @@ type Firewall struct {
 	tx     nft.Tx
 }
 
-// Open connects to the kernel and changes nothing in it: that is for the first transaction, which replaces the whole
-// content of our tables. The error is of kind [cnm.Busy] if another process owns them, [cnm.Exists] if tables of their
+// Open connects to the kernel and changes nothing in it: that is for the first transaction, which makes the whole
+// content of our tables what is wanted. The error is of kind [cnm.Busy] if another process owns them, [cnm.Exists] if tables of their
 // name are not ours.
 func Open(ctx context.Context, cfg Config) (*Firewall, error) {
 	if cfg.MarkBit == 0 {

@@ -299,7 +299,7 @@ func TestLives(t *testing.T) {
 			t.Errorf("after Close: %v", err)
 		}
 
-		// The next one changes nothing before its first transaction, which replaces everything.
+		// The next one changes nothing before its first transaction, which makes everything what is wanted.
 		second := openFirewall(t, firewall.Config{})
 		if got := second.Opened(); !slices.Equal(got, opened) {
 			t.Errorf("opened: %v", got)
@@ -317,6 +317,51 @@ func TestLives(t *testing.T) {
 		if again.Table != foreigner.Table {
 			t.Errorf("a foreign table was touched: %+v was %+v", again.Table, foreigner.Table)
 		}
+	})
+}
+
+// TestTakenOver starts on the rules that an earlier process left: what stays in force is not touched, for a packet may be
+// on its way through it.
+func TestTakenOver(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		ctx := t.Context()
+		first, err := firewall.Open(ctx, firewall.Config{})
+		must(t, err)
+		must(t, first.Set(ctx, owner(1), attach(1)))
+		must(t, first.Set(ctx, owner(2), attach(2)))
+		must(t, first.Close())
+
+		second := openFirewall(t, firewall.Config{})
+		w, err := nft.Watch(nft.Config{})
+		must(t, err)
+		defer func() { must(t, w.Close()) }()
+		must(t, second.Together(ctx, func(ctx context.Context) error {
+			return errors.Join(second.Set(ctx, owner(1), attach(1)), second.Set(ctx, owner(3), attach(3)))
+		}))
+		mark := nft.TableID{Family: nft.Inet, Name: "mark"}
+		var tx nft.Tx
+		tx.AddTable(nft.Table{TableID: mark})
+		must(t, other(t).Run(ctx, &tx))
+		seen := map[string]bool{}
+		for marked := false; !marked; {
+			c, err := w.Next(ctx)
+			must(t, err)
+			for _, e := range c.Events {
+				seen[e.String()] = true
+				if e.Kind != nft.KindElement && (e.Deleted || e.Kind != nft.KindTable) {
+					t.Errorf("taking over: %s", e)
+				}
+			}
+			marked = c.Touches(mark)
+		}
+		if !seen["delete element bridge cnm ports"] || !seen["add element bridge cnm ports"] {
+			t.Errorf("changes: %v", seen)
+		}
+		if got := elements(t, "ports"); !slices.Equal(got, []string{`"cnv1"`, `"cnv3"`}) {
+			t.Errorf("ports: %q", got)
+		}
+		sound(t, second)
 	})
 }
 

@@ -144,7 +144,7 @@ func forwardRules(bit uint32) []nft.Rule {
 		rule(nft.IIfName.In("adopted"), nft.IP6Saddr.In("end6"), nft.Goto("ours")),
 		rule(nft.OIfName.In("adopted"), nft.IPDaddr.In("end4"), nft.Goto("ours")),
 		rule(nft.OIfName.In("adopted"), nft.IP6Daddr.In("end6"), nft.Goto("ours")),
-		noted("bridged", nft.Concat(nft.IIfName, nft.OIfName).VMap("pair")),
+		noted("bridged", nft.Concat(nft.IIfName, nft.OIfName).In("pair"), nft.Accept()),
 		rule(nft.NFProto.Num(uint64(nft.IPv4)), nft.IIfName.In("opened4"), nft.Drop()),
 		rule(nft.NFProto.Num(uint64(nft.IPv6)), nft.IIfName.In("opened6"), nft.Drop()),
 	}
@@ -163,7 +163,7 @@ func oursRules(bit uint32) []nft.Rule {
 		rule(nft.CTStatus.Has(nft.CTDNAT), reply, nft.IIfName.In("nets"), nft.Goto("dn_reply")),
 		rule(nft.Concat(nft.IIfName, nft.IPSaddr).In("iso4"), nft.Concat(nft.OIfName, nft.IPDaddr).In("iso4"), nft.Drop()),
 		rule(nft.Concat(nft.IIfName, nft.IP6Saddr).In("iso6"), nft.Concat(nft.OIfName, nft.IP6Daddr).In("iso6"), nft.Drop()),
-		rule(nft.Concat(nft.IIfName, nft.OIfName).VMap("pair")),
+		rule(nft.Concat(nft.IIfName, nft.OIfName).In("pair"), nft.Accept()),
 		rule(nft.CTState.Has(nft.CTInvalid), nft.Drop()),
 		noted("no mid-stream pick-up", nft.CTState.Has(nft.CTNew), notSYN, nft.Drop()),
 		noted("bridged was accepted above", nft.IIfName.In("ifs"), nft.FibSaddrIifOif.Num(0), nft.Drop()),

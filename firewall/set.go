@@ -59,7 +59,7 @@ func (g *gathered) add(c change) error {
 // counts. Inside another Together it is a part of that. fn may make changes concurrently, but they must have
 // returned before it does.
 //
-// The first transaction of a firewall replaces everything that the tables had before.
+// The first transaction of a firewall removes everything else that the tables had before.
 func (f *Firewall) Together(ctx context.Context, fn func(ctx context.Context) error) error {
 	if ctx.Value(gatherKey{f}) != nil {
 		return fn(ctx)

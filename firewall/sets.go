@@ -87,7 +87,7 @@ func newSets() [setCount]*nft.Set {
 	sets := [setCount]nft.Set{
 		setNets: key(name), setIfs: key(name), setAdopted: key(name), setInternal: key(name), setClosed: key(name),
 		setLoop: key(name), setOpened4: key(name), setOpened6: key(name),
-		setPair:  {Key: []nft.Type{name, name}, Verdicts: true},
+		setPair:  key(name, name),
 		setCnet4: spans(v4), setCnet6: spans(v6),
 		setLAN4: spans(v4), setLAN6: spans(v6),
 		setHome4: key(name, v4), setHome6: key(name, v6),

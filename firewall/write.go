@@ -151,7 +151,7 @@ func (f *Firewall) commit(ctx context.Context, batch []*request) {
 // send brings what is wanted into the kernel. Where others have changed the tables meanwhile, that is put right too.
 func (f *Firewall) send(ctx context.Context) error {
 	if !f.loaded {
-		return f.replace(ctx)
+		return f.begin(ctx)
 	}
 	err := f.exchange(ctx, f.mirror.pending(&f.layout.sets))
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) {
@@ -159,6 +159,45 @@ func (f *Firewall) send(ctx context.Context) error {
 		_, err = f.mend(ctx)
 	}
 	return err
+}
+
+// begin makes the tables this firewall's own. Where both are there with these very rules, only elements that differ
+// are sent: rules that stay in force throughout lose no packet. Otherwise they are replaced.
+func (f *Firewall) begin(ctx context.Context) error {
+	there, err := f.tables(ctx)
+	if err != nil {
+		return err
+	}
+	if !f.continues(there) || f.adopt(ctx) != nil {
+		return f.replace(ctx)
+	}
+	f.loaded = true
+	if _, err := f.mend(ctx); err != nil {
+		f.log.WarnContext(ctx, "the rules in the kernel cannot be taken over; replacing all", "error", err)
+		return f.replace(ctx)
+	}
+	return nil
+}
+
+// continues tells whether both tables are there, with this version's rules and nobody's but ours.
+func (f *Firewall) continues(there []nft.TableState) bool {
+	for _, l := range []*nft.Layout{f.layout.routes, f.layout.frames} {
+		if !slices.ContainsFunc(there, func(t nft.TableState) bool {
+			return t.TableID == l.Table.TableID && t.Comment == l.Table.Comment && (t.Owner == 0 || t.Owner == f.conn.PortID())
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// adopt makes this socket the owner of the tables that an earlier one left.
+func (f *Firewall) adopt(ctx context.Context) error {
+	f.tx.Reset()
+	defer f.tx.Reset()
+	f.tx.AddTable(f.layout.routes.Table)
+	f.tx.AddTable(f.layout.frames.Table)
+	return f.conn.Run(ctx, &f.tx)
 }
 
 // pieceSize is how many elements go into one transaction where one for all of them is more than the socket may send.

@@ -5,6 +5,7 @@ package firewall
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -30,12 +31,15 @@ func TestRefusedAlone(t *testing.T) {
 		if err := f.Set(t.Context(), "first", Rules{}); err != nil {
 			t.Fatal(err)
 		}
-		// A pair that leads to a chain which is not there passes all checks of ours.
-		poison := item{set: setPair, elem: nft.KeyVerdict(nft.Ifname("a").Ifname("b"), nft.Jump("nowhere"))}
+		// Spans that lie across each other, for which no checks of ours look.
+		span := func(first, last string) item {
+			return item{set: setCnet4, elem: nft.Element{Key: nft.Addr(netip.MustParseAddr(first)), End: nft.Addr(netip.MustParseAddr(last))}}
+		}
+		poison, more := span("192.0.2.0", "192.0.2.9"), span("192.0.2.5", "192.0.2.12")
 		var batch []*request
 		for _, c := range []change{
 			{"one": {{set: setIfs, elem: nft.Key(nft.Ifname("one"))}}},
-			{"two": {{set: setIfs, elem: nft.Key(nft.Ifname("two"))}, poison}},
+			{"two": {{set: setIfs, elem: nft.Key(nft.Ifname("two"))}, poison, more}},
 			{"three": {{set: setIfs, elem: nft.Key(nft.Ifname("three"))}}},
 		} {
 			batch = append(batch, &request{change: c, done: make(chan error, 1)})
@@ -55,7 +59,7 @@ func TestRefusedAlone(t *testing.T) {
 		close(gate)
 		wg.Wait()
 		for i, refused := range []bool{false, true, false} {
-			if err := <-batch[i].done; errors.Is(err, unix.ENOENT) != refused {
+			if err := <-batch[i].done; errors.Is(err, unix.EEXIST) != refused {
 				t.Errorf("change %d: %v", i, err)
 			}
 		}

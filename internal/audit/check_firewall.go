@@ -144,7 +144,7 @@ func (c *checker) networkElements(want elements, nw cnm.Network) {
 	want.link(nw.Internal, routes+"internal", o.bridge)
 	want.link(nw.Internal || !o.hostAccess, routes+"closed", o.bridge)
 	want.link(true, routes+"loop", o.bridge)
-	want.add(routes+"pair", nft.KeyVerdict(nft.Ifname(o.bridge).Ifname(o.bridge), nft.Accept()).String())
+	want.add(routes+"pair", nft.Key(nft.Ifname(o.bridge).Ifname(o.bridge)).String())
 	for _, s := range nw.Subnets {
 		c.subnetElements(want, nw, o, s.Prefix)
 	}
