@@ -12,7 +12,7 @@ import (
 
 // run turns events into hints until the context ends or the socket fails.
 func (w *watch) run(events *link.Watcher, hint func(cnm.Hint)) error {
-	altered := make(map[netns.Cookie]struct{})
+	altered := make(map[netns.Cookie]bool) // false: links were announced, and may be as they should be
 	timer := time.NewTimer(coalesce)
 	timer.Stop()
 	defer timer.Stop()
@@ -30,11 +30,11 @@ func (w *watch) run(events *link.Watcher, hint func(cnm.Hint)) error {
 			switch cookie, what := w.read(e); what {
 			case dead:
 				gone(cookie)
-			case touched:
+			case touched, announced:
 				if len(altered) == 0 {
 					timer.Reset(coalesce)
 				}
-				altered[cookie] = struct{}{}
+				altered[cookie] = altered[cookie] || what == touched
 			case lost:
 				hint(cnm.Hint{})
 				w.clear()
@@ -44,8 +44,10 @@ func (w *watch) run(events *link.Watcher, hint func(cnm.Hint)) error {
 			case nothing:
 			}
 		case <-timer.C:
-			for cookie := range altered {
-				hint(cnm.Hint{Cookie: uint64(cookie)})
+			for cookie, sure := range altered {
+				if sure || w.differs(cookie) {
+					hint(cnm.Hint{Cookie: uint64(cookie)})
+				}
 			}
 			clear(altered)
 		case path, ok := <-paths:
@@ -72,16 +74,16 @@ func watchEnd(err error) error {
 type meaning int
 
 const (
-	nothing meaning = iota
-	touched         // something inside may be as it should not be
-	dead            // the namespace is no more
-	lost            // events were lost
+	nothing   meaning = iota
+	touched           // something inside may be as it should not be
+	announced         // a link was announced
+	dead              // the namespace is no more
+	lost              // events were lost
 )
 
 // read tells what an event means, and for which namespace.
 func (w *watch) read(e link.Event) (netns.Cookie, meaning) {
-	var id int
-	bad := false
+	id, bad := link.OwnNamespace, false
 	switch e := e.(type) {
 	case link.Overrun:
 		return 0, lost
@@ -93,7 +95,7 @@ func (w *watch) read(e link.Event) (netns.Cookie, meaning) {
 		}
 		return 0, nothing
 	case *link.LinkEvent:
-		id, bad = e.Namespace, w.altered(e.Namespace, e.Link, e.Link.Up() && !e.Gone)
+		return w.announced(e)
 	case *link.AddressEvent:
 		id, bad = e.Namespace, e.Gone
 	case *link.RouteEvent:

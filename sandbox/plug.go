@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,11 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 	if err := n.write(p.before(at)); err != nil {
 		return n.settingsError(at, p, err)
 	}
+	if slices.ContainsFunc(p.addresses, isIPv6) {
+		if err := n.conn.HearAddresses(); err != nil {
+			return endpointError(at, err, "plug endpoint %s", at.Endpoint.Name)
+		}
+	}
 	err = n.conn.Do(b)
 	if errors.Is(err, unix.EACCES) && slices.ContainsFunc(p.addresses, isIPv6) {
 		// The namespace begins with IPv6 off; this link is an endpoint's that has it.
@@ -52,6 +58,21 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 		return endpointError(at, rest, "plug endpoint %s into sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
 	}
 	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
+	s.left(n.cookie, link.Link{Index: p.link.Link.Index, MTU: p.link.MTU, MAC: p.link.MAC, Flags: unix.IFF_UP})
+	return serviceable(ctx, n, at)
+}
+
+// serviceDeadline bounds the wait for what the kernel does in a worker. It takes well under a millisecond, unless many
+// namespaces die at the time.
+const serviceDeadline = 10 * time.Second
+
+// serviceable waits until the endpoint's IPv6 addresses answer.
+func serviceable(ctx context.Context, n *Namespace, at cnm.Attachment) error {
+	ctx, cancel := context.WithTimeout(ctx, serviceDeadline)
+	defer cancel()
+	if err := n.conn.AwaitAddresses(ctx); err != nil {
+		return endpointError(at, err, "plug endpoint %s into sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
+	}
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (s *Stack) Check(ctx context.Context, sb cnm.Sandbox, at []cnm.Attachment) 
 		return drifts, err
 	}
 	repairs, err := converge(ctx, n.conn, func(seen picture) []repair {
-		s.saw(n.cookie, seen.links)
+		s.found(n.cookie, seen.links)
 		return append(leftovers(seen, sb, all), compare(seen, all)...)
 	})
 	for _, r := range repairs {

@@ -136,13 +136,23 @@ func (s *Stack) remember(sb cnm.Sandbox, cookie netns.Cookie) {
 	}
 }
 
-// saw tells a watch that runs which links of a namespace are up.
-func (s *Stack) saw(cookie netns.Cookie, links []link.Link) {
+// left tells a watch that runs how a plug left a link.
+func (s *Stack) left(cookie netns.Cookie, l link.Link) {
 	s.mu.Lock()
 	w := s.watch
 	s.mu.Unlock()
 	if w != nil {
-		w.saw(cookie, links)
+		w.left(cookie, l)
+	}
+}
+
+// found tells a watch that runs which links of a namespace are up.
+func (s *Stack) found(cookie netns.Cookie, links []link.Link) {
+	s.mu.Lock()
+	w := s.watch
+	s.mu.Unlock()
+	if w != nil {
+		w.found(cookie, links)
 	}
 }
 

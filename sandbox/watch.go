@@ -43,7 +43,8 @@ type watch struct {
 type followed struct {
 	path       string             // watched; "" if none
 	stop       context.CancelFunc // ends the watch of its process
-	up         map[int]shape      // links that were seen up: one that is born is down too
+	wanted     map[int]shape      // links as they were left or found, by index
+	seen       map[int]shape      // and as they were last announced
 	identified bool               // its id in the host's namespace is in ids
 }
 
@@ -51,7 +52,8 @@ type followed struct {
 // path or process is gone, and of addresses, routes, rules and links that were
 // removed or altered inside. Neighbours are not watched: they change with every
 // conversation. All sandboxes that this Stack has created, opened or checked are
-// followed. One Watch runs at a time; a second is refused as Busy.
+// followed. One that starts where sandboxes are known begins with a hint at everything. One Watch runs at a time; a second is
+// refused as Busy.
 func (s *Stack) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -62,6 +64,9 @@ func (s *Stack) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 	defer s.stopWatch(w)
 	if err := w.followKnown(hint); err != nil && ctx.Err() == nil {
 		return err
+	}
+	if w.follows() {
+		hint(cnm.Hint{}) // what changed in them before somebody listened was not heard
 	}
 	return w.run(events, hint)
 }
@@ -141,6 +146,13 @@ func (w *watch) followKnown(hint func(cnm.Hint)) error {
 	return w.ctx.Err()
 }
 
+// follows tells whether any namespace is followed.
+func (w *watch) follows() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.followed) > 0
+}
+
 // follow begins to follow a namespace by its path or process. Changes inside are heard of once it has an id, see
 // [Stack.announce]. What cannot be followed is logged: the sandbox works, its drift is repaired later.
 func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie) {
@@ -150,7 +162,7 @@ func (w *watch) follow(sb cnm.Sandbox, cookie netns.Cookie) {
 		return
 	}
 	ctx, stop := context.WithCancel(w.ctx)
-	f := &followed{stop: stop, up: make(map[int]shape)}
+	f := &followed{stop: stop, wanted: make(map[int]shape), seen: make(map[int]shape)}
 	w.followed[cookie] = f
 	var err error
 	if sb.PID != 0 {
@@ -285,44 +297,82 @@ func (w *watch) takeID(id int) (netns.Cookie, bool) {
 	return all[0], w.followed[all[0]] != nil
 }
 
-// shape is what of a link is watched besides its being up.
+// shape is what of a link is watched.
 type shape struct {
+	up  bool
 	mtu int
 	mac link.MAC
 }
 
-// altered notes the state of a link and tells whether it was up before and is no more, or looks other.
-func (w *watch) altered(id int, l link.Link, up bool) bool {
-	cookie, ok := w.of(id)
+// is tells whether s is as wanted; the zero MTU and MAC want nothing.
+func (s shape) is(want shape) bool {
+	return s.up == want.up && (want.mtu == 0 || s.mtu == want.mtu) && (want.mac.IsZero() || s.mac == want.mac)
+}
+
+func shapeOf(l link.Link) shape { return shape{up: l.Up(), mtu: l.MTU, mac: l.MAC} }
+
+// announced notes the state of a link. Whether it is as it should be can be told only a little later, see [watch.differs]: our own
+// announcements are read when the plug that made them has ended, the birth of a link that is up by now among them.
+func (w *watch) announced(e *link.LinkEvent) (netns.Cookie, meaning) {
+	if e.Namespace == link.OwnNamespace {
+		return 0, nothing
+	}
+	cookie, ok := w.of(e.Namespace)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f := w.followed[cookie]
 	if !ok || f == nil {
-		return false
+		return 0, nothing
 	}
-	before, was := f.up[l.Index]
-	now := shape{l.MTU, l.MAC}
-	if up {
-		f.up[l.Index] = now
-	} else {
-		delete(f.up, l.Index)
+	f.seen[e.Link.Index] = shapeOf(e.Link)
+	if e.Gone {
+		f.seen[e.Link.Index] = shape{}
 	}
-	return was && (!up || now != before)
+	return cookie, announced
 }
 
-// saw notes which links of a namespace are up.
-func (w *watch) saw(cookie netns.Cookie, links []link.Link) {
+// differs tells whether a link of the namespace is not as it was left or found.
+func (w *watch) differs(cookie netns.Cookie) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.followed[cookie]
+	if f == nil {
+		return false
+	}
+	for index, want := range f.wanted {
+		if now, ok := f.seen[index]; ok && !now.is(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// left notes how a link was left by a plug.
+func (w *watch) left(cookie netns.Cookie, l link.Link) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f := w.followed[cookie]
 	if f == nil {
 		return
 	}
+	f.wanted[l.Index] = shapeOf(l)
+}
+
+// found notes the links that a look at the whole namespace found up.
+func (w *watch) found(cookie netns.Cookie, links []link.Link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.followed[cookie]
+	if f == nil {
+		return
+	}
+	clear(f.wanted)
 	for _, l := range links {
 		if l.Up() {
-			f.up[l.Index] = shape{l.MTU, l.MAC}
+			f.wanted[l.Index] = shapeOf(l)
 		}
 	}
+	maps.DeleteFunc(f.seen, func(index int, _ shape) bool { _, wanted := f.wanted[index]; return !wanted })
 }
 
 // of is the namespace that has the id now.

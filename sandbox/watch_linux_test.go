@@ -5,7 +5,10 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,7 +38,29 @@ func (g *stage) watching() *listener {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	return &listener{hints: hints, ended: make(map[uint64]bool)}
+	l := &listener{hints: hints, ended: make(map[uint64]bool)}
+	l.start(g)
+	return l
+}
+
+// start passes over the hint at everything that a watch begins with where it follows a sandbox. What came before it is kept.
+func (l *listener) start(g *stage) {
+	g.stack.mu.Lock()
+	known := slices.Collect(maps.Values(g.stack.known))
+	g.stack.mu.Unlock()
+	if !slices.ContainsFunc(known, func(sb cnm.Sandbox) bool { _, err := os.Stat(sb.Namespace.Path); return sb.PID != 0 || err == nil }) {
+		return
+	}
+	var before []cnm.Hint
+	for h := range l.hints {
+		if h == (cnm.Hint{}) {
+			break
+		}
+		before = append(before, h)
+	}
+	for _, h := range before {
+		l.hints <- h
+	}
 }
 
 // current is the watch that runs.
@@ -116,6 +141,10 @@ func TestWatchAltered(t *testing.T) {
 				func(b *link.Batch) { b.DeleteRule(link.Rule{Family: link.IPv4, Priority: RulePriority}) },
 				func(b *link.Batch) { b.DeleteRule(link.Rule{Family: link.IPv6, Priority: RulePriority}) },
 				func(b *link.Batch) { b.SetLink(link.Change{Link: link.Numbered(index), Up: link.Off}) },
+				func(b *link.Batch) { b.SetLink(link.Change{Link: link.Numbered(index), MTU: 1300}) },
+				func(b *link.Batch) {
+					b.SetLink(link.Change{Link: link.Numbered(index), MAC: link.MAC{2, 2, 2, 2, 2, 2}})
+				},
 			} {
 				var b link.Batch
 				harm(&b)

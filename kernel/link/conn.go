@@ -44,8 +44,9 @@ type Conn struct {
 	enc encoder
 	in  []byte
 	io  ioResult
-	// send and receive are bound once, so that a call allocates no closure.
-	send, receive func(fd uintptr)
+	// send, receive and wait are bound once, so that a call allocates no closure.
+	send, receive, wait func(fd uintptr)
+	service             service
 }
 
 // ioResult is what a bound system call leaves behind.
@@ -68,7 +69,7 @@ func Dial(fd int) (*Conn, error) {
 		return nil, fmt.Errorf("dial rtnetlink: %w", err)
 	}
 	c := &Conn{nl: nl, raw: raw, in: make([]byte, smallReply)}
-	c.send, c.receive = c.sendOnce, c.receiveOnce
+	c.send, c.receive, c.wait = c.sendOnce, c.receiveOnce, c.waitOnce
 	return c, nil
 }
 
@@ -109,10 +110,12 @@ func (c *Conn) Do(b *Batch) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.expect(b)
 	var refused []error
 	for sent := 0; sent < len(b.msgs); {
 		first, n := c.encode(b.msgs[sent:])
 		err := c.exchange(first, n, func(i int, code syscall.Errno, text string) {
+			c.unexpect(b.msgs[sent+i])
 			refused = append(refused, b.msgs[sent+i].subject().refused(sent+i, code, text))
 		})
 		if err != nil {
@@ -157,7 +160,8 @@ func (c *Conn) exchange(first uint32, n int, refused func(i int, code syscall.Er
 		for m := (messages{rest: b}); m.next(); {
 			i := m.seq - first
 			if m.typ != unix.NLMSG_ERROR || i >= uint32(n) {
-				continue // an answer to a request that was given up
+				c.aside(m.typ, m.body)
+				continue // or an answer to a request that was given up
 			}
 			code, text, ok := parseAck(m.typ, m.flags, m.body)
 			if !ok {

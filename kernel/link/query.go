@@ -68,7 +68,7 @@ func (c *Conn) ask(q query, flags uint16, record func([]byte) error) (consistent
 	if err := c.transmit(); err != nil {
 		return false, fmt.Errorf("%s %s: %w", q.op, q.name, err)
 	}
-	a := answers{query: q, seq: c.seq, record: record}
+	a := answers{query: q, seq: c.seq, record: record, other: c.aside}
 	for !a.done {
 		b, err := c.next()
 		if err != nil {
@@ -84,6 +84,7 @@ type answers struct {
 	query
 	seq               uint32
 	record            func([]byte) error
+	other             func(typ uint16, body []byte) // takes what is no answer
 	done, interrupted bool
 	errs              []error
 }
@@ -92,6 +93,7 @@ type answers struct {
 func (a *answers) take(b []byte) {
 	for m := (messages{rest: b}); m.next(); {
 		if m.seq != a.seq {
+			a.other(m.typ, m.body)
 			continue
 		}
 		a.interrupted = a.interrupted || m.flags&unix.NLM_F_DUMP_INTR != 0

@@ -51,6 +51,54 @@ func TestAddresses(t *testing.T) {
 	})
 }
 
+// TestAwaitAddresses: without the wait some of the local routes are missing still.
+func TestAwaitAddresses(t *testing.T) {
+	t.Parallel()
+	isolated(t, func(t *testing.T) {
+		reader := dial(t)
+		index := pair(t, reader, "v0")
+		c := dial(t)
+		if err := errors.Join(c.HearAddresses(), c.HearAddresses()); err != nil {
+			t.Fatal(err)
+		}
+		list := []link.Address{
+			{Link: index, Prefix: prefix("2001:db8::2/64"), NoDAD: true}, {Link: index, Prefix: prefix("fe80::2/64"), NoDAD: true},
+			{Link: index, Prefix: prefix("192.0.2.2/24")},
+		}
+		for range 50 {
+			do(t, c, func(b *link.Batch) {
+				for _, a := range list {
+					b.AddAddress(a)
+				}
+			})
+			if err := c.AwaitAddresses(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			routes, err := reader.Routes(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range list {
+				equal(t, "local route of "+a.Prefix.String(), count(routes, func(r link.Route) bool {
+					return r.Table == link.TableLocal && r.Dst.IsSingleIP() && r.Dst.Addr() == a.Prefix.Addr() && r.Type == unix.RTN_LOCAL
+				}), 1)
+			}
+			do(t, c, func(b *link.Batch) { // what is deleted and added in one batch is waited for too
+				b.DeleteAddress(list[0])
+				b.AddAddress(list[0])
+			})
+			if err := c.AwaitAddresses(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			do(t, reader, func(b *link.Batch) {
+				for _, a := range list {
+					b.DeleteAddress(a)
+				}
+			})
+		}
+	})
+}
+
 func addresses(tb testing.TB, c *link.Conn, index int) []link.Address {
 	tb.Helper()
 	list, err := c.Addresses(tb.Context(), index)

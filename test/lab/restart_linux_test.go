@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build unsettled
-
 package lab
 
 import (
@@ -137,9 +135,9 @@ func TestKillUnderTraffic(t *testing.T) {
 		f := newTraffic(t)
 		for _, proto := range []string{"tcp", "udp"} {
 			for i, at := range a.Addresses(red) {
-				f.run(converse(t, b.Place, proto, netip.AddrPortFrom(at, stage.EchoPort)), 2*time.Second)
-				f.run(converse(t, w.Neighbour, proto, netip.AddrPortFrom(host4and6()[i], 8007)), 2*time.Second)
-				f.run(converse(t, a.Place, proto, netip.AddrPortFrom(neighbour4and6()[i], stage.EchoPort)), 2*time.Second)
+				f.run(converse(t, b.Place, proto, netip.AddrPortFrom(at, stage.EchoPort)), stage.Patience)
+				f.run(converse(t, w.Neighbour, proto, netip.AddrPortFrom(host4and6()[i], 8007)), stage.Patience)
+				f.run(converse(t, a.Place, proto, netip.AddrPortFrom(neighbour4and6()[i], stage.EchoPort)), stage.Patience)
 			}
 		}
 		breakOut(t, s, shut)
