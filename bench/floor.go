@@ -123,7 +123,10 @@ func (f *floor) finish(fd int, s *spot) error {
 	if err != nil {
 		return err
 	}
-	if err = f.elements(s); err == nil {
+	if err = unix.SetsockoptInt(inside, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, unix.RTNLGRP_IPV6_IFADDR); err == nil {
+		err = f.elements(s)
+	}
+	if err == nil {
 		err = f.outside(fd, s)
 	}
 	if err == nil {
@@ -266,7 +269,30 @@ func (f *floor) inside(fd int, s *spot) error {
 		last = f.rule(s, i)
 	}
 	f.acknowledged(last)
-	return f.exchange(fd, f.seq, "inside of "+s.pin)
+	f.trips++
+	if err := unix.Send(fd, f.b, 0); err != nil {
+		return fmt.Errorf("inside of %s: send: %w", s.pin, err)
+	}
+	return f.serviceable(fd, s)
+}
+
+// serviceable reads the answer, and the announcements of the IPv6 addresses: until then a worker of the kernel has not made
+// their local routes.
+func (f *floor) serviceable(fd int, s *spot) error {
+	for left := len(s.addresses); left > 0; { // one is IPv4: the answer stands for it
+		n, err := unix.Read(fd, f.in[:])
+		if err != nil || n < unix.SizeofNlMsghdr+4 {
+			return fmt.Errorf("inside of %s: answer of %d bytes: %w", s.pin, n, err)
+		}
+		typ, errno := binary.NativeEndian.Uint16(f.in[4:]), -int32(binary.NativeEndian.Uint32(f.in[unix.SizeofNlMsghdr:]))
+		switch {
+		case typ == unix.NLMSG_ERROR && errno != 0:
+			return fmt.Errorf("inside of %s: %w", s.pin, unix.Errno(errno))
+		case typ == unix.NLMSG_ERROR && binary.NativeEndian.Uint32(f.in[8:]) == f.seq, typ == unix.RTM_NEWADDR:
+			left--
+		}
+	}
+	return nil
 }
 
 // linksUp raises loopback and the far end, whose settings come before it is up.
