@@ -176,7 +176,15 @@ func TestNetworksWithoutLinks(t *testing.T) {
 		if at := r.attach(self, hostNet); at.Join.Interface != "" || len(at.Endpoint.Addresses) != 0 {
 			t.Errorf("on the host's stack the endpoint is %+v", at)
 		}
-		r.attach(web, none)
+		on := r.attach(web, none)
+		r.fuse.mend()
+		_, err = r.Publish(ctx, on.Endpoint.ID, nil, nil)
+		r.ok(err)
+		if n, steps := r.fuse.counted(); n > 0 {
+			t.Errorf("publishing nothing made the steps %q", steps)
+		}
+		_, err = r.Publish(ctx, on.Endpoint.ID, ports80(t, "80"), nil)
+		r.is(err, cnm.Unsupported)
 		if at := r.attach(web, r.network("red")); at.Join.Interface != "eth0" {
 			t.Errorf("the first link is %s", at.Join.Interface)
 		}

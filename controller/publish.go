@@ -58,6 +58,9 @@ func (c *Controller) publish(ctx context.Context, id cnm.EndpointID, want func(c
 	if at.Endpoint.Publish, err = want(at); err != nil {
 		return before, err
 	}
+	if slices.Equal(at.Endpoint.Publish, before.Endpoint.Publish) {
+		return before, nil // which any driver can do
+	}
 	if err := checkPublish(ctx, d, at.Network, at.Endpoint.Publish); err != nil {
 		return before, err
 	}
