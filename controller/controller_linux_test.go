@@ -7,9 +7,12 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/controller"
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 )
 
@@ -92,6 +95,39 @@ func TestDefaultRouteMoves(t *testing.T) {
 		holds(map[cnm.EndpointID]cnm.FamilySet{a: {IPv4: true}, c: {IPv6: true}})
 		d := r.attach(web, red, func(s *cnm.AttachSpec) { s.Join.GatewayPriority = math.MaxInt }).Endpoint.ID
 		holds(map[cnm.EndpointID]cnm.FamilySet{d: both})
+	})
+}
+
+// TestTheClockGoesBack: who joined first holds the default route, also where the clock says otherwise.
+func TestTheClockGoesBack(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		var back atomic.Int64 // nanoseconds
+		r.lose = func(_ *cnm.Records, cfg *controller.Config) {
+			cfg.Now = func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }
+		}
+		r.restart()
+		web := r.sandbox("web")
+		first := r.attach(web, r.network("red")).Endpoint.ID
+		holds := func(when string) {
+			t.Helper()
+			for _, j := range r.Records(t.Context()).Joins {
+				if j.Default.Any() != (j.Endpoint == first) {
+					t.Errorf("%s the endpoint on %s holds %+v", when, j.Network, j.Default)
+				}
+			}
+			r.check()
+		}
+		for i, name := range []string{"blue", "green"} {
+			back.Store(int64(time.Duration(i+1) * time.Hour))
+			r.attach(web, r.network(name))
+			holds("after " + name + " has joined")
+		}
+		r.restart()
+		holds("after a restart")
+		r.ok(r.Detach(t.Context(), web.ID, r.attach(web, r.network("last")).Network.ID))
+		holds("after another has come and gone")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/internal/undo"
@@ -66,9 +67,10 @@ func (c *Controller) planJoin(at cnm.Attachment, spec cnm.JoinSpec) (cnm.Join, e
 	j := cnm.Join{
 		Endpoint: at.Endpoint.ID, Network: at.Network.ID, Sandbox: at.Sandbox.ID,
 		Interface: spec.Interface, GatewayPriority: spec.GatewayPriority, Sysctls: spec.Sysctls,
-		Number: newNumber(), Joined: c.now(), State: cnm.Joining,
+		Number: newNumber(), State: cnm.Joining,
 	}
 	others := c.table.attachments(at.Sandbox.ID)
+	j.Joined = afterAll(c.now(), others)
 	used := map[string]string{}
 	for _, o := range others {
 		used[o.Join.Interface] = o.Network.Name
@@ -87,6 +89,19 @@ func (c *Controller) planJoin(at cnm.Attachment, spec cnm.JoinSpec) (cnm.Join, e
 	at.Join = j
 	j.Default = defaults(append(others, at))[at.Endpoint.ID]
 	return j, nil
+}
+
+// afterAll is the time of a new join: now, but later than those of the sandbox's others whatever the clock was set to
+// meanwhile, since who is older holds the default route. It is without the reading of the monotonic clock, which the store does not
+// keep: the order is to be the same after a restart.
+func afterAll(now time.Time, others []cnm.Attachment) time.Time {
+	now = now.Round(0)
+	for _, o := range others {
+		if !now.After(o.Join.Joined) {
+			now = o.Join.Joined.Round(0).Add(1)
+		}
+	}
+	return now
 }
 
 // checkInterface refuses what Linux or its sysctl tree takes for something else.

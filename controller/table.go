@@ -244,7 +244,8 @@ func (t *table) attachments(id cnm.SandboxID) []cnm.Attachment {
 	return all
 }
 
-// olderJoin orders attachments by when they were joined; the number makes the order total.
+// olderJoin orders attachments by when they were joined, which in one sandbox is never twice the same (see afterAll); the number
+// makes the order total.
 func olderJoin(a, b cnm.Attachment) int {
 	return cmp.Or(a.Join.Joined.Compare(b.Join.Joined), cmp.Compare(a.Join.Number, b.Join.Number))
 }
