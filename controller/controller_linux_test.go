@@ -4,6 +4,7 @@ package controller_test
 
 import (
 	"context"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -159,6 +160,61 @@ func TestPublish(t *testing.T) {
 		_, err = r.Publish(t.Context(), at.Endpoint.ID, ports80(t, "8090:90"), nil)
 		r.ok(err)
 		r.check()
+	})
+}
+
+// TestEventsOfPorts: whoever follows the events knows which ports are published, by whatever verb.
+func TestEventsOfPorts(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		events := r.Events(t.Context())
+		web, red := r.sandbox("web"), r.network("red")
+		published := map[string]bool{}
+		follow := func(verb string, want ...string) {
+			t.Helper()
+			c, err := r.CreateSandbox(t.Context(), cnm.SandboxSpec{Name: "mark"})
+			r.ok(err)
+			for e := range events {
+				if e.Sandbox == c.ID {
+					break
+				}
+				port := e.Detail["port"]
+				switch {
+				case e.Object != "port":
+				case e.Name != "red/web" || e.Network != red.ID || e.Endpoint == "" || e.Sandbox != web.ID || published[port] == (e.Action == "publish"):
+					t.Errorf("%s: %s of %q is told of %+v", verb, e.Action, port, e)
+				default:
+					published[port] = e.Action == "publish"
+				}
+			}
+			r.ok(r.DeleteSandbox(t.Context(), c.ID))
+			maps.DeleteFunc(published, func(_ string, is bool) bool { return !is })
+			if got := slices.Sorted(maps.Keys(published)); !slices.Equal(got, want) {
+				t.Errorf("%s: published are %q, want %q", verb, got, want)
+			}
+		}
+		four, six := "0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"
+		at := r.attach(web, red, keep, publish(t, "8080:80"))
+		follow("attach", four, six)
+		r.ok(r.Leave(t.Context(), at.Endpoint.ID))
+		follow("leave")
+		_, err := r.Join(t.Context(), at.Endpoint.ID, web.ID, cnm.JoinSpec{})
+		r.ok(err)
+		follow("join", four, six)
+		_, err = r.Publish(t.Context(), at.Endpoint.ID, ports80(t, "127.0.0.1:81:80"), nil)
+		r.ok(err)
+		follow("publish", four, "127.0.0.1:81->80/tcp", six)
+		r.ok(r.Detach(t.Context(), web.ID, red.ID))
+		follow("detach")
+		r.ok(r.DeleteEndpoint(t.Context(), at.Endpoint.ID, false))
+		r.attach(web, red, publish(t, "8080:80"))
+		follow("attach again", four, six)
+		r.ok(r.DeleteSandbox(t.Context(), web.ID))
+		follow("delete sandbox")
+		_, err = r.Attach(t.Context(), cnm.AttachSpec{Sandbox: r.sandbox("db").ID, Network: red.ID, Endpoint: cnm.EndpointSpec{Publish: ports80(t, "192.0.2.9:80:80")}})
+		r.is(err, cnm.Invalid)
+		follow("an attach that failed")
 	})
 }
 

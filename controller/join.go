@@ -54,12 +54,14 @@ func (c *Controller) Join(ctx context.Context, id cnm.EndpointID, sb cnm.Sandbox
 	return at, nil
 }
 
+// tellJoin tells of an endpoint in its sandbox, and of its ports.
 func (c *Controller) tellJoin(at cnm.Attachment) {
 	detail := map[string]string{"sandbox": at.Sandbox.Name, "interface": at.Join.Interface}
 	for _, a := range at.Endpoint.Addresses {
 		detail[cnm.FamilyOf(a.Addr()).String()] = a.String()
 	}
 	c.tell(cnm.Event{Object: "endpoint", Action: "join", Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID, Name: at.Network.Name + "/" + at.Endpoint.Name, Detail: detail})
+	c.tellPorts(at, nil, at.Join.Result.Ports)
 }
 
 // planJoin checks the interface's name or chooses one, and decides the default routes as far as they can be foreseen.
@@ -220,6 +222,7 @@ func (c *Controller) exit(ctx context.Context, d cnm.Driver, at *cnm.Attachment)
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	c.tellPorts(*at, at.Join.Result.Ports, nil)
 	c.tell(cnm.Event{Object: "endpoint", Action: "leave", Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID, Name: at.Network.Name + "/" + at.Endpoint.Name})
 	return nil
 }

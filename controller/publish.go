@@ -72,7 +72,7 @@ func (c *Controller) publish(ctx context.Context, id cnm.EndpointID, want func(c
 	if at, err = c.republishJoined(ctx, &u, d, before, at); err != nil {
 		return before, err
 	}
-	c.tellPorts(before, at)
+	c.tellPorts(at, before.Join.Result.Ports, at.Join.Result.Ports)
 	return at, nil
 }
 
@@ -148,20 +148,17 @@ func names(r, w cnm.PortSpec, bound []cnm.Port) bool {
 	})
 }
 
-func (c *Controller) tellPorts(before, at cnm.Attachment) {
-	tell := func(action string, p cnm.Port) {
-		c.tell(cnm.Event{Object: "port", Action: action, Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID, Name: at.Network.Name + "/" + at.Endpoint.Name, Detail: map[string]string{"port": p.String()}})
-	}
-	for _, p := range before.Join.Result.Ports {
-		if !slices.Contains(at.Join.Result.Ports, p) {
-			tell("unpublish", p)
+// tellPorts tells of each port of an endpoint that was published and is not any more, and the reverse.
+func (c *Controller) tellPorts(at cnm.Attachment, before, now []cnm.Port) {
+	tell := func(action string, ports, except []cnm.Port) {
+		for _, p := range ports {
+			if !slices.Contains(except, p) {
+				c.tell(cnm.Event{Object: "port", Action: action, Network: at.Network.ID, Endpoint: at.Endpoint.ID, Sandbox: at.Sandbox.ID, Name: at.Network.Name + "/" + at.Endpoint.Name, Detail: map[string]string{"port": p.String()}})
+			}
 		}
 	}
-	for _, p := range at.Join.Result.Ports {
-		if !slices.Contains(before.Join.Result.Ports, p) {
-			tell("publish", p)
-		}
-	}
+	tell("unpublish", before, now)
+	tell("publish", now, before)
 }
 
 // PublishOn is Publish on a sandbox's endpoint: that on network nw, or with no network, per family, the one that

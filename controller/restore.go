@@ -211,10 +211,15 @@ func (c *Controller) finishUpdate(ctx context.Context, at cnm.Attachment) error 
 	if err != nil {
 		return err
 	}
+	before := at.Join.Result.Ports
 	if p, ok := d.(cnm.Publisher); ok {
 		if at.Join.Result.Ports, err = p.Publish(ctx, at); err != nil {
 			return err
 		}
 	}
-	return c.mark(ctx, at)
+	if err := c.mark(ctx, at); err != nil {
+		return err
+	}
+	c.tellPorts(at, before, at.Join.Result.Ports)
+	return nil
 }
