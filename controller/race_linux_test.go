@@ -95,6 +95,39 @@ func TestOneOfManyWins(t *testing.T) {
 	})
 }
 
+// TestPruneLeavesWhatIsJoined prunes a sandbox while an endpoint is attached to it: one of the two comes too late.
+func TestPruneLeavesWhatIsJoined(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		red, used := r.network("red"), r.sandbox("used")
+		r.attach(used, red)
+		r.is(r.PruneSandbox(t.Context(), used.ID), cnm.Busy)
+		r.is(r.PruneSandbox(t.Context(), "nobody"), cnm.NotFound)
+		r.check()
+		for i := range 20 {
+			web := r.sandbox(fmt.Sprint("web", i))
+			errs := make([]error, 2)
+			var wg sync.WaitGroup
+			wg.Go(func() { errs[0] = r.PruneSandbox(t.Context(), web.ID) })
+			wg.Go(func() { _, errs[1] = r.Attach(t.Context(), cnm.AttachSpec{Sandbox: web.ID, Network: red.ID}) })
+			wg.Wait()
+			_, err := r.LookupSandbox(web.Name)
+			switch {
+			case errs[0] == nil && (errors.Is(errs[1], cnm.NotFound) || errors.Is(errs[1], cnm.Busy)):
+				r.is(err, cnm.NotFound)
+			case errors.Is(errs[0], cnm.Busy) && errs[1] == nil:
+				r.ok(err)
+				_, err = r.LookupEndpoint("red", web.Name)
+				r.ok(err)
+			default:
+				t.Errorf("pruned: %v, attached: %v", errs[0], errs[1])
+			}
+		}
+		r.check()
+	})
+}
+
 // TestCrowd lets everything happen at once, with links to the outside that come and go and repairs at every moment.
 func TestCrowd(t *testing.T) {
 	t.Parallel()

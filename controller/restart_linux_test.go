@@ -228,6 +228,7 @@ func TestLostRecordsMakeItReadOnly(t *testing.T) {
 		r.is(err, cnm.Unavailable)
 		r.is(r.DeleteNetwork(t.Context(), red.ID, true), cnm.Unavailable)
 		r.is(r.DeleteSandbox(t.Context(), web.ID), cnm.Unavailable)
+		r.is(r.PruneSandbox(t.Context(), web.ID), cnm.Unavailable)
 		_, err = r.Files(t.Context(), web.ID)
 		r.is(err, cnm.Unavailable)
 		if lines := r.picture().Diff(before); len(lines) > 0 {

@@ -129,15 +129,29 @@ func (c *Controller) DeleteSandbox(ctx context.Context, id cnm.SandboxID) (err e
 	if c.readOnly != nil {
 		return c.readOnly
 	}
-	sb, err := c.closeSandbox(ctx, id)
+	sb, err := c.closeSandbox(ctx, id, false)
 	if err != nil {
 		return err
 	}
 	return c.endSandbox(ctx, sb)
 }
 
-// closeSandbox refuses new endpoints from now on.
-func (c *Controller) closeSandbox(ctx context.Context, id cnm.SandboxID) (cnm.Sandbox, error) {
+// PruneSandbox is DeleteSandbox of one that is not in use. One with endpoints, or in the middle of a change, is Busy and stays as it is:
+// that is decided when nobody else can change it any more.
+func (c *Controller) PruneSandbox(ctx context.Context, id cnm.SandboxID) (err error) {
+	defer func() { err = cnm.During("delete sandbox", err) }()
+	if c.readOnly != nil {
+		return c.readOnly
+	}
+	sb, err := c.closeSandbox(ctx, id, true)
+	if err != nil {
+		return err
+	}
+	return c.endSandbox(ctx, sb)
+}
+
+// closeSandbox refuses new endpoints from now on. One in use is left open where only unused ones are to be closed.
+func (c *Controller) closeSandbox(ctx context.Context, id cnm.SandboxID, unused bool) (cnm.Sandbox, error) {
 	h := c.newClaimed()
 	defer h.release()
 	if err := h.own(ctx, sandboxKey(id)); err != nil {
@@ -146,6 +160,9 @@ func (c *Controller) closeSandbox(ctx context.Context, id cnm.SandboxID) (cnm.Sa
 	sb, ok := c.table.sandbox(id)
 	if !ok {
 		return sb, noSandbox(id)
+	}
+	if n := len(c.table.attachments(id)); unused && (n > 0 || sb.State != cnm.Ready) {
+		return sb, cnm.FieldErrorf(cnm.Busy, "sandbox", "sandbox %q is %s and has %d endpoints; detach them first", sb.Name, sb.State, n)
 	}
 	sb.State = cnm.Deleting
 	if err := c.store.Put(ctx, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {

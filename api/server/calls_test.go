@@ -151,6 +151,12 @@ func TestPrune(t *testing.T) {
 	if got := want[wire.Pruned](r, "POST", "/v1/networks/prune", `{}`); len(got.Deleted)+len(got.Errors) != 0 {
 		t.Errorf("got %+v", got)
 	}
+	// Whether a sandbox is in use is for the controller to say, when nobody can join it any more.
+	want[wire.Sandbox](r, "POST", "/v1/sandboxes", `{"name":"wanted"}`)
+	r.fake.Fail("PruneSandbox", cnm.Errorf(cnm.Busy, "somebody was quicker"))
+	if got := want[wire.Pruned](r, "POST", "/v1/sandboxes/prune", `{}`); len(got.Deleted)+len(got.Errors) != 0 {
+		t.Errorf("got %+v", got)
+	}
 }
 
 func TestFilters(t *testing.T) {

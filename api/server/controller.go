@@ -33,6 +33,8 @@ type Sandboxes interface {
 	CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (cnm.Sandbox, error)
 	// DeleteSandbox detaches what is in it.
 	DeleteSandbox(ctx context.Context, id cnm.SandboxID) error
+	// PruneSandbox refuses a sandbox that has endpoints with [cnm.Busy].
+	PruneSandbox(ctx context.Context, id cnm.SandboxID) error
 	// Files writes the sandbox's name files and tells where they are.
 	Files(ctx context.Context, id cnm.SandboxID) (cnm.NameFiles, error)
 }

@@ -76,7 +76,7 @@ func (s *Server) pruneSandboxes(ctx context.Context, c *call) (any, error) {
 	for i := range v.Sandboxes {
 		sb := &v.Sandboxes[i]
 		if len(v.guests[sb.ID]) == 0 && sb.State.Settled() {
-			found = append(found, unused{sb.Name, v.ofSandbox(sb), func() error { return s.ctl.DeleteSandbox(ctx, sb.ID) }})
+			found = append(found, unused{sb.Name, v.ofSandbox(sb), func() error { return s.ctl.PruneSandbox(ctx, sb.ID) }})
 		}
 	}
 	return prune(ctx, c, &req, found)

@@ -110,15 +110,28 @@ func (f *Fake) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (cnm.San
 
 // DeleteSandbox implements the server's contract.
 func (f *Fake) DeleteSandbox(ctx context.Context, id cnm.SandboxID) error {
-	err := f.begin(ctx, "DeleteSandbox")
+	return f.deleteSandbox(ctx, "DeleteSandbox", id, false)
+}
+
+// PruneSandbox implements the server's contract.
+func (f *Fake) PruneSandbox(ctx context.Context, id cnm.SandboxID) error {
+	return f.deleteSandbox(ctx, "PruneSandbox", id, true)
+}
+
+func (f *Fake) deleteSandbox(ctx context.Context, method string, id cnm.SandboxID, unused bool) error {
+	err := f.begin(ctx, method)
 	defer f.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	for _, j := range slices.Clone(f.recs.Joins) {
-		if j.Sandbox == id {
-			f.drop(j.Endpoint)
+		if j.Sandbox != id {
+			continue
 		}
+		if unused {
+			return cnm.Errorf(cnm.Busy, "the sandbox has endpoints; detach them first")
+		}
+		f.drop(j.Endpoint)
 	}
 	f.recs.Sandboxes = slices.DeleteFunc(f.recs.Sandboxes, func(s cnm.Sandbox) bool { return s.ID == id })
 	f.tell(cnm.Event{Object: "sandbox", Action: "delete", Sandbox: id})
