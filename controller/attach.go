@@ -42,7 +42,7 @@ func (c *Controller) Attach(ctx context.Context, spec cnm.AttachSpec) (at cnm.At
 	if at.Endpoint, err = decideEndpoint(ctx, &u, d, at.Network, at.Endpoint); err != nil {
 		return cnm.Attachment{}, err
 	}
-	if at, err = c.enter(ctx, &u, d, at); err != nil {
+	if at, err = c.enter(ctx, &u, entry{d, at, spec.Join.Interface == ""}); err != nil {
 		return cnm.Attachment{}, err
 	}
 	c.tell(cnm.Event{Object: "endpoint", Action: "create", Network: at.Network.ID, Endpoint: at.Endpoint.ID, Name: at.Network.Name + "/" + at.Endpoint.Name})

@@ -4,10 +4,13 @@ package controller_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math"
 	"net/netip"
+	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +18,8 @@ import (
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/controller"
 	"github.com/libnetwork/cnm/kernel/kerneltest"
+	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/kernel/netns"
 )
 
 func TestAttachAndDetach(t *testing.T) {
@@ -63,6 +68,51 @@ func TestJoinAndLeave(t *testing.T) {
 		r.ok(r.DeleteEndpoint(t.Context(), ep.ID, true))
 		r.quiet()
 		r.check()
+	})
+}
+
+// TestForeignInterfaces: a namespace of others may have links under the names that we would choose.
+func TestForeignInterfaces(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		red, blue := r.network("red"), r.network("blue")
+		box := r.adopted("box")
+		ns, err := netns.Open(box.Namespace.Path)
+		r.ok(err)
+		conn, err := link.Dial(ns.Fd())
+		r.ok(err)
+		var b link.Batch
+		for _, name := range []string{"eth0", "eth1", "eth3"} {
+			b.CreateBridge(link.Bridge{Name: name})
+		}
+		r.ok(errors.Join(conn.Do(&b), conn.Close(), ns.Close()))
+		at := r.attach(box, red, publish(t, "80"))
+		if at.Join.Interface != "eth2" || at.Join.Result.Link.Name != "eth2" || len(at.Join.Result.Ports) != 2 {
+			t.Errorf("joined as %+v, want as eth2", at.Join)
+		}
+		r.check()
+		if at := r.attach(box, blue); at.Join.Interface != "eth4" {
+			t.Errorf("joined as %s, want as eth4", at.Join.Interface)
+		}
+		r.check()
+		r.restart()
+		r.check()
+		r.ok(r.Detach(t.Context(), box.ID, blue.ID))
+		r.quiet()
+		before, was := byID(r.Records(t.Context())), r.picture()
+		_, err = r.Attach(t.Context(), cnm.AttachSpec{Sandbox: box.ID, Network: blue.ID, Join: cnm.JoinSpec{Interface: "eth3"}})
+		r.is(err, cnm.Exists)
+		if !strings.Contains(err.Error(), `interface "eth3" exists in sandbox "box"`) {
+			t.Errorf("the error %q does not name the interface", err)
+		}
+		if now := byID(r.Records(t.Context())); !reflect.DeepEqual(now, before) {
+			t.Errorf("the records became\n%v\nthey were\n%v", now, before)
+		}
+		r.quiet()
+		if lines := r.picture().Diff(was); len(lines) > 0 {
+			t.Errorf("the host is not what it was: %q", lines)
+		}
 	})
 }
 

@@ -5,7 +5,6 @@ package controller
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	cnm "github.com/libnetwork/cnm"
@@ -47,7 +46,7 @@ func (c *Controller) Join(ctx context.Context, id cnm.EndpointID, sb cnm.Sandbox
 	if err := c.begin(ctx, &u, cnm.Records{Joins: []cnm.Join{at.Join}}); err != nil {
 		return cnm.Attachment{}, err
 	}
-	if at, err = c.enter(ctx, &u, d, at); err != nil {
+	if at, err = c.enter(ctx, &u, entry{d, at, spec.Interface == ""}); err != nil {
 		return cnm.Attachment{}, err
 	}
 	c.tellJoin(at)
@@ -78,11 +77,7 @@ func (c *Controller) planJoin(at cnm.Attachment, spec cnm.JoinSpec) (cnm.Join, e
 		used[o.Join.Interface] = o.Network.Name
 	}
 	if j.Interface == "" {
-		for i := 0; ; i++ {
-			if j.Interface = "eth" + itoa(i); used[j.Interface] == "" {
-				break
-			}
-		}
+		j.Interface = freeInterface(used)
 	} else if err := checkInterface(j.Interface); err != nil {
 		return j, err
 	} else if nw := used[j.Interface]; nw != "" {
@@ -106,20 +101,17 @@ func afterAll(now time.Time, others []cnm.Attachment) time.Time {
 	return now
 }
 
-// checkInterface refuses what Linux or its sysctl tree takes for something else.
-func checkInterface(s string) error {
-	bad := len(s) > 15 || s == "." || s == ".." || s == "lo" || s == "all" || s == "default"
-	for i := 0; i < len(s) && !bad; i++ {
-		bad = s[i] <= ' ' || s[i] >= 0x7f || strings.IndexByte("/:%", s[i]) >= 0
-	}
-	if bad {
-		return cnm.FieldErrorf(cnm.Invalid, "interface", "interface %q cannot be a name; use up to 15 letters and digits, not lo, all or default", s)
-	}
-	return nil
+// entry is a claimed join that is to be made real.
+type entry struct {
+	driver cnm.Driver
+	at     cnm.Attachment
+	// unnamed: the interface's name is of our choice.
+	unnamed bool
 }
 
 // enter makes a claimed join real and commits it: ports and rules, the link, what is inside, the names.
-func (c *Controller) enter(ctx context.Context, u *undo.Stack, d cnm.Driver, at cnm.Attachment) (cnm.Attachment, error) {
+func (c *Controller) enter(ctx context.Context, u *undo.Stack, e entry) (cnm.Attachment, error) {
+	d, at := e.driver, e.at
 	ns, err := c.stack.Open(ctx, at.Sandbox)
 	if err != nil {
 		return at, err
@@ -127,7 +119,7 @@ func (c *Controller) enter(ctx context.Context, u *undo.Stack, d cnm.Driver, at 
 	defer ns.Close()
 	// The undo stands before the step: a driver that fails half-way is cleaned up like one that did not.
 	u.Push("leave", func(ctx context.Context) error { return d.Leave(ctx, at) })
-	if at.Join.Result, err = d.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD()}); err != nil {
+	if at.Join, err = c.link(ctx, ns, e); err != nil {
 		return at, err
 	}
 	others := c.table.others(at)
