@@ -105,6 +105,13 @@ func (c *claims) abandon(k key, w *waiter) {
 	c.grant(k, cl)
 }
 
+// held tells whether somebody has a claim now.
+func (c *claims) held(k key) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.of[k] != nil
+}
+
 func (c *claims) release(k key, exclusive bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -48,8 +48,9 @@ type Controller struct {
 	table    *table
 	claims   *claims
 	events   *events
-	readOnly error // why nothing may be changed; set by New only
-	building bool  // what is missing was never there in this boot; true only inside New
+	owed     chan struct{} // has one token when something was left half done
+	readOnly error         // why nothing may be changed; set by New only
+	building bool          // what is missing was never there in this boot; true only inside New
 }
 
 // New takes the records that the store loaded, brings the kernel to what they say and returns a controller that is
@@ -58,7 +59,7 @@ func New(ctx context.Context, cfg Config, records cnm.Records) (*Controller, err
 	c := &Controller{
 		log: cfg.Log, drivers: cfg.Drivers, allocators: cfg.Allocators, store: cfg.Store,
 		stack: cfg.Stack, names: cfg.Names, together: cfg.Together, now: cfg.Now,
-		table: newTable(), claims: newClaims(), events: newEvents(),
+		table: newTable(), claims: newClaims(), events: newEvents(), owed: make(chan struct{}, 1),
 	}
 	if c.now == nil {
 		c.now = time.Now

@@ -4,6 +4,7 @@ package controller_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,4 +221,62 @@ func TestSmallLinkMakesNoRouter(t *testing.T) {
 		r.change(&b)
 		r.restart()
 	})
+}
+
+// TestHalfDoneIsFinished has each step of what takes apart fail once: it is finished unasked, long before the next look at everything.
+func TestHalfDoneIsFinished(t *testing.T) {
+	t.Parallel()
+	for name, object := range map[string]string{"delete endpoint": "endpoint", "delete sandbox": "sandbox", "delete network by force": "network"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kerneltest.Run(t, func(t *testing.T) {
+				r, s := newRig(t), scenes()[name]
+				r.run()
+				<-r.looked
+				seen := map[string]int{}
+				for _, step := range r.steps(s) {
+					if strings.HasSuffix(step, " rules") {
+						continue // which repairs set too
+					}
+					verb, events := s.build(r), r.Events(t.Context())
+					r.fuse.setAmong(step, seen[step])
+					seen[step]++
+					if verb(t.Context()) == nil {
+						t.Fatalf("%s failed and nobody was told", step)
+					}
+					r.awaitDone(step, events, object)
+					r.fuse.mend()
+					r.sweep()
+					r.quiet()
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+// awaitDone waits until an object is deleted, if it is to be.
+func (r *rig) awaitDone(failed string, events <-chan cnm.Event, object string) {
+	r.t.Helper()
+	late := time.After(patience)
+	for !settled(r.Records(r.t.Context())) {
+		select {
+		case e := <-events:
+			if e.Object == object && e.Action == "delete" {
+				return
+			}
+		case <-late:
+			r.t.Fatalf("after %s failed, nobody finishes %v", failed, states(r.Records(r.t.Context())))
+		}
+	}
+}
+
+// settled tells whether no record is in the middle of a change.
+func settled(r cnm.Records) bool {
+	for _, state := range states(r) {
+		if !state.Settled() {
+			return false
+		}
+	}
+	return true
 }

@@ -187,7 +187,8 @@ func (c *Controller) claimEndpoint(ctx context.Context, id cnm.EndpointID) (cnm.
 
 // endEndpoint is the teardown of a claimed endpoint: out of its sandbox, then out of the records. It may be
 // repeated; what could not be done keeps its record.
-func (c *Controller) endEndpoint(ctx context.Context, at cnm.Attachment) error {
+func (c *Controller) endEndpoint(ctx context.Context, at cnm.Attachment) (err error) {
+	defer c.owe(ctx, &err)
 	d, err := c.driver(at.Network)
 	if err != nil {
 		return err

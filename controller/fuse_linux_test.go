@@ -17,6 +17,7 @@ type fuse struct {
 	mu    sync.Mutex // guards all below
 	steps int        // made so far
 	at    int        // the step that it burns at; 0: none
+	only  string     // steps of other names do not count; "": all do
 	kill  bool       // and all steps after it, as if the process had ended there
 	after bool       // the step itself is still made
 	burnt bool
@@ -27,7 +28,15 @@ type fuse struct {
 func (f *fuse) set(at int, kill, after bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.steps, f.at, f.kill, f.after, f.burnt, f.log = 0, at, kill, after, false, nil
+	f.steps, f.at, f.only, f.kill, f.after, f.burnt, f.log = 0, at, "", kill, after, false, nil
+}
+
+// setAmong prepares the fuse to burn once, at the step of a name that comes after so many others of it: what repairs meanwhile makes steps too.
+func (f *fuse) setAmong(name string, before int) {
+	f.set(before+1, false, false)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.only = name
 }
 
 func (f *fuse) mend() { f.set(0, false, false) }
@@ -47,9 +56,11 @@ func allOrNone(name string) bool {
 // step makes one step unless the fuse is burnt.
 func (f *fuse) step(name string, do func() error) error {
 	f.mu.Lock()
-	f.steps++
+	if f.only == "" || f.only == name {
+		f.steps++
+	}
 	f.log = append(f.log, name)
-	now := f.steps == f.at
+	now := f.steps == f.at && !f.burnt && (f.only == "" || f.only == name)
 	dead := f.kill && f.burnt
 	f.burnt = f.burnt || now
 	after := f.after && (f.kill || !allOrNone(name))

@@ -179,7 +179,8 @@ func (c *Controller) Leave(ctx context.Context, id cnm.EndpointID) (err error) {
 }
 
 // leave is the teardown of a claimed join. It may be repeated.
-func (c *Controller) leave(ctx context.Context, at cnm.Attachment) error {
+func (c *Controller) leave(ctx context.Context, at cnm.Attachment) (err error) {
+	defer c.owe(ctx, &err)
 	d, err := c.driver(at.Network)
 	if err != nil {
 		return err

@@ -147,7 +147,8 @@ func (c *Controller) ownNetwork(ctx context.Context, id cnm.NetworkID) (cnm.Netw
 }
 
 // emptyNetwork refuses new endpoints from now on and removes those there are.
-func (c *Controller) emptyNetwork(ctx context.Context, id cnm.NetworkID) error {
+func (c *Controller) emptyNetwork(ctx context.Context, id cnm.NetworkID) (err error) {
+	defer c.owe(ctx, &err)
 	nw, h, err := c.ownNetwork(ctx, id)
 	if err != nil {
 		return err
@@ -171,7 +172,8 @@ func (c *Controller) emptyNetwork(ctx context.Context, id cnm.NetworkID) error {
 }
 
 // endNetwork is the teardown of a claimed network without endpoints. It may be repeated.
-func (c *Controller) endNetwork(ctx context.Context, nw cnm.Network) error {
+func (c *Controller) endNetwork(ctx context.Context, nw cnm.Network) (err error) {
+	defer c.owe(ctx, &err)
 	d, err := c.driver(nw)
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	defer stop(nil)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	again := newRetry()
+	defer again.timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -50,9 +52,13 @@ func (c *Controller) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			p.add(cnm.Hint{})
+		case <-c.owed:
+			again.soon()
+		case <-again.timer.C:
+			again.tried(c.finish(ctx, true))
 		case <-p.some:
 			if gather(ctx) {
-				c.look(ctx, p.take())
+				c.look(ctx, p.take(), again)
 			}
 		}
 	}
@@ -115,7 +121,7 @@ func (p *pending) take() map[cnm.Hint]bool {
 
 // look follows hints: to a sandbox or an endpoint where they name one, else to everything. What a hint names and we do not
 // know any more has ended. Namespaces that are gone come first, since their links are gone with them.
-func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool) {
+func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool, again *retry) {
 	for h := range hints {
 		if sb, ok := c.sandboxOf(h.Cookie); ok && h.Gone {
 			c.collectIfGone(ctx, sb)
@@ -138,7 +144,7 @@ func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool) {
 		}
 	}
 	if all {
-		c.finish(ctx, true)
+		again.tried(c.finish(ctx, true))
 		c.reconcileAll(ctx, false)
 	}
 }

@@ -11,15 +11,15 @@ import (
 )
 
 // begin claims new objects: it reserves their names and records them. If the verb fails, both are undone. Records that the
-// store does not let go of stay, without the addresses, which are given back: the next look at everything ends them.
+// store does not let go of stay, without the addresses, which are given back: the next try to finish what was under way ends them.
 func (c *Controller) begin(ctx context.Context, u *undo.Stack, r cnm.Records) error {
 	if err := c.table.add(r); err != nil {
 		return err
 	}
 	k := keysOf(r)
-	u.Push("forget the record", func(ctx context.Context) error {
-		err := c.forget(ctx, k)
-		if err != nil {
+	u.Push("forget the record", func(ctx context.Context) (err error) {
+		defer c.owe(ctx, &err)
+		if err = c.forget(ctx, k); err != nil {
 			c.table.put(withoutAddresses(r))
 		}
 		return err

@@ -18,7 +18,9 @@ func (c *Controller) restore(ctx context.Context) error {
 	}
 	c.finish(ctx, false)
 	c.reconcileAll(ctx, true)
-	c.finish(ctx, true)
+	if c.finish(ctx, true) {
+		c.tryAgain()
+	}
 	return nil
 }
 
@@ -120,35 +122,59 @@ func stands(at cnm.Attachment) bool {
 	return at.Join.State == cnm.Joined && (at.Endpoint.State == cnm.Joined || at.Endpoint.State == cnm.Updating)
 }
 
-// finish completes deletions that were under way and undoes what was being made. What cannot be finished keeps its record
-// and is tried again by the next look at everything. Ports are published only where updates says so: their networks have to be up.
-func (c *Controller) finish(ctx context.Context, updates bool) {
+// finish completes deletions that were under way and undoes what was being made, and tells whether something is left: what cannot be
+// finished keeps its record, and what somebody is changing just now is his to finish. Ports are published only where updates says so:
+// their networks have to be up.
+func (c *Controller) finish(ctx context.Context, updates bool) (left bool) {
+	ctx = context.WithValue(ctx, finishing{}, true)
 	r := c.Records(ctx)
-	note := func(what, name string, err error) {
-		if err != nil && !errors.Is(err, cnm.NotFound) {
+	try := func(k key, what, name string, do func() error) {
+		if c.claims.held(k) {
+			left = true
+			return
+		}
+		if err := do(); err != nil && !errors.Is(err, cnm.NotFound) {
+			left = true
 			c.log.WarnContext(ctx, "finishing what was under way", "object", what, "name", name, "error", err)
 		}
 	}
 	for _, ep := range r.Endpoints {
 		if at, ok := c.table.attachment(ep.ID); ok && !rests(at) && (updates || at.Endpoint.State != cnm.Updating) {
-			note("endpoint", ep.Name, c.finishEndpoint(ctx, ep.ID))
+			try(endpointKey(ep.ID), "endpoint", ep.Name, func() error { return c.finishEndpoint(ctx, ep.ID) })
 		}
 	}
 	for _, j := range r.Joins {
 		if _, ok := c.table.endpoint(j.Endpoint); !ok {
-			note("join", string(j.Endpoint), c.forget(ctx, cnm.Keys{Joins: []cnm.EndpointID{j.Endpoint}}))
+			try(endpointKey(j.Endpoint), "join", string(j.Endpoint), func() error { return c.forget(ctx, cnm.Keys{Joins: []cnm.EndpointID{j.Endpoint}}) })
 		}
 	}
 	for _, sb := range r.Sandboxes {
-		if !sb.State.Settled() && c.abandoned(ctx, sandboxKey(sb.ID), func() bool { now, ok := c.table.sandbox(sb.ID); return ok && !now.State.Settled() }) {
-			note("sandbox", sb.Name, c.DeleteSandbox(ctx, sb.ID))
+		if now, ok := c.table.sandbox(sb.ID); ok && !now.State.Settled() {
+			try(sandboxKey(sb.ID), "sandbox", sb.Name, func() error { return c.finishSandbox(ctx, sb.ID) })
 		}
 	}
 	for _, nw := range r.Networks {
-		if !nw.State.Settled() && c.abandoned(ctx, networkKey(nw.ID), func() bool { now, ok := c.table.network(nw.ID); return ok && !now.State.Settled() }) {
-			note("network", nw.Name, c.DeleteNetwork(ctx, nw.ID, true))
+		if now, ok := c.table.network(nw.ID); ok && !now.State.Settled() {
+			try(networkKey(nw.ID), "network", nw.Name, func() error { return c.finishNetwork(ctx, nw.ID) })
 		}
 	}
+	return left
+}
+
+// finishSandbox deletes a sandbox that is in the middle of a change which nobody makes any more.
+func (c *Controller) finishSandbox(ctx context.Context, id cnm.SandboxID) error {
+	if !c.abandoned(ctx, sandboxKey(id), func() bool { now, ok := c.table.sandbox(id); return ok && !now.State.Settled() }) {
+		return nil
+	}
+	return c.DeleteSandbox(ctx, id)
+}
+
+// finishNetwork is finishSandbox for a network.
+func (c *Controller) finishNetwork(ctx context.Context, id cnm.NetworkID) error {
+	if !c.abandoned(ctx, networkKey(id), func() bool { now, ok := c.table.network(id); return ok && !now.State.Settled() }) {
+		return nil
+	}
+	return c.DeleteNetwork(ctx, id, true)
 }
 
 // abandoned tells whether an object is in the middle of a change that nobody makes any more: it still is when nobody else

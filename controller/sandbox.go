@@ -173,7 +173,8 @@ func (c *Controller) closeSandbox(ctx context.Context, id cnm.SandboxID, unused 
 }
 
 // endSandbox empties a closed sandbox and removes it. It may be repeated.
-func (c *Controller) endSandbox(ctx context.Context, sb cnm.Sandbox) error {
+func (c *Controller) endSandbox(ctx context.Context, sb cnm.Sandbox) (err error) {
+	defer c.owe(ctx, &err)
 	var errs []error
 	for _, at := range c.table.attachments(sb.ID) {
 		if err := c.Detach(ctx, sb.ID, at.Network.ID); err != nil && !errors.Is(err, cnm.NotFound) {
