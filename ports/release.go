@@ -37,12 +37,8 @@ func (h *Holder) Release(owner string, list []cnm.Port) {
 func (h *Holder) ReleaseAll(owner string) {
 	h.mu.Lock()
 	var list []cnm.Port
-	for _, holds := range h.table.holds {
-		for _, hd := range holds {
-			if hd.owner == owner {
-				list = append(list, hd.ports...)
-			}
-		}
+	for hd := range h.table.owned[owner] {
+		list = append(list, hd.ports...)
 	}
 	h.mu.Unlock()
 	h.Release(owner, list)

@@ -152,6 +152,39 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// TestReleaseAllAmongMany has a release of one owner take no longer where others hold much.
+func TestReleaseAllAmongMany(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		took := func(others int) time.Duration {
+			h := newHolder(t, Config{})
+			h.mu.Lock()
+			for i := range others {
+				hd := &hold{key: key{cnm.SCTP, uint16(i + 1)}, owner: strconv.Itoa(i), fd: -1}
+				h.table.add(hd)
+				h.table.uncount(hd)
+			}
+			h.mu.Unlock()
+			best := time.Hour
+			for range 20 {
+				hold1(t, h, "a", "8080:80")
+				began := time.Now()
+				h.ReleaseAll("a")
+				best = min(best, time.Since(began))
+			}
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if n := len(h.table.owned); n != others {
+				t.Errorf("%d owners are known, want the %d others", n, others)
+			}
+			return best
+		}
+		if few, many := took(0), took(60_000); many > 10*few {
+			t.Errorf("it took %s among none and %s among 60,000", few, many)
+		}
+	})
+}
+
 // swept is the quarantine of a real sweeper.
 type swept struct{ *conntrack.Sweeper }
 

@@ -92,6 +92,7 @@ type freed struct {
 // held.
 type table struct {
 	holds  map[key][]*hold
+	owned  map[string]map[*hold]struct{} // the same by owner
 	freed  map[key][]freed
 	nfreed int // entries of freed
 	prune  int // when nfreed reaches it, freed is looked through
@@ -99,12 +100,16 @@ type table struct {
 }
 
 func newTable() table {
-	return table{holds: make(map[key][]*hold), freed: make(map[key][]freed), prune: 64}
+	return table{holds: make(map[key][]*hold), owned: make(map[string]map[*hold]struct{}), freed: make(map[key][]freed), prune: 64}
 }
 
 // add enters a hold and counts the descriptor that it is to have.
 func (t *table) add(hd *hold) {
 	t.holds[hd.key] = append(t.holds[hd.key], hd)
+	if t.owned[hd.owner] == nil {
+		t.owned[hd.owner] = make(map[*hold]struct{})
+	}
+	t.owned[hd.owner][hd] = struct{}{}
 	hd.counted = true
 	t.fds++
 }
@@ -120,6 +125,10 @@ func (t *table) uncount(hd *hold) {
 // remove takes a hold out.
 func (t *table) remove(hd *hold) {
 	t.uncount(hd)
+	delete(t.owned[hd.owner], hd)
+	if len(t.owned[hd.owner]) == 0 {
+		delete(t.owned, hd.owner)
+	}
 	rest := slices.DeleteFunc(t.holds[hd.key], func(x *hold) bool { return x == hd })
 	if len(rest) == 0 {
 		delete(t.holds, hd.key)
