@@ -95,14 +95,14 @@ func decodeNetwork(nw cnm.Network) (settings, error) {
 	s := settings{
 		bridge:     d.link(keyBridge),
 		masquerade: d.boolean(keyMasquerade, true),
-		publish:    d.addresses(keyPublish),
+		publish:    d.published(keyPublish),
 		trusted:    d.links(keyTrusted),
 		hostAccess: d.boolean(keyHostAccess, true),
 		routed:     d.choice(keyGatewayMode, "nat", "routed") == "routed",
 		protection: d.protection(protection{spoofCheck: true}),
 	}
 	d.boolean(keyAllowOverlap, false)
-	s.snat4, s.snat6 = d.perFamily(keySNAT)
+	s.snat4, s.snat6 = d.sources(keySNAT)
 	if a := d.link(keyAdopt); a != "" {
 		if s.bridge != "" {
 			d.fail(keyAdopt, "names an existing bridge and option bridge a new one; give one of them")
@@ -210,9 +210,41 @@ func (d *decoder) addresses(key string) []netip.Addr {
 	return all
 }
 
-// perFamily reads at most one address of each family.
-func (d *decoder) perFamily(key string) (v4, v6 netip.Addr) {
+// published reads addresses to publish on. The unspecified ones are all that the host has.
+func (d *decoder) published(key string) []netip.Addr {
+	all := d.addresses(key)
+	for _, a := range all {
+		if what := groupOf(a); what != "" {
+			d.fail(key, a.String()+" is "+what+"; give an address of the host, or 0.0.0.0 or :: for all of them")
+		}
+	}
+	return all
+}
+
+// groupOf says what an address is that no single host has; "" for others.
+func groupOf(a netip.Addr) string {
+	switch {
+	case a.IsMulticast():
+		return "a multicast address"
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "the broadcast address"
+	}
+	return ""
+}
+
+// sources reads the addresses that packets are to come from, at most one of each family.
+func (d *decoder) sources(key string) (v4, v6 netip.Addr) {
 	for _, a := range d.addresses(key) {
+		what := groupOf(a)
+		switch {
+		case a.IsUnspecified():
+			what = "no address but stands for any"
+		case a.IsLoopback():
+			what = "a loopback address"
+		}
+		if what != "" {
+			d.fail(key, a.String()+" is "+what+"; give an address of the host that others can answer to")
+		}
 		at := &v4
 		if a.Is6() {
 			at = &v6
