@@ -32,6 +32,7 @@ type PoolRequest struct {
 	Subnet  Subnet            // a zero prefix: choose one; a valid Subnet.Pool: replay a record, without looking at the host
 	Options map[string]string // of the address manager, decoded strictly
 	Overlap bool              // the prefix may overlap the host's routes and other pools
+	Link    string            // the network is what is behind this link of the host: what the host reaches directly by it is no overlap
 }
 
 // Pool is what was made.

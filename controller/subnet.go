@@ -97,7 +97,7 @@ func (c *Controller) allocateSubnets(ctx context.Context, u *undo.Stack, nw cnm.
 		}
 		p, err := a.CreatePool(ctx, cnm.PoolRequest{
 			Network: nw.ID, Family: f, Subnet: s, Options: nw.IPAMOptions,
-			Overlap: nw.Options["allow-overlap"] == "true",
+			Overlap: nw.Options["allow-overlap"] == "true", Link: nw.Options["adopt"],
 		})
 		if err != nil {
 			return nil, c.nameOverlap(ctx, s.Prefix, err)

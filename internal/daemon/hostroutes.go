@@ -44,10 +44,28 @@ func hostRoutes(ctx context.Context) ([]pool.Used, error) {
 		if name := names[r.Link]; name != "" {
 			what += " dev " + name
 		}
-		used = append(used, pool.Used{Prefix: r.Dst, What: what})
+		u := pool.Used{Prefix: r.Dst, What: what}
+		if !r.Gateway.IsValid() && !r.Multipath {
+			u.Link = names[r.Link]
+		}
+		used = append(used, u)
 	}
 	resolvers, err := hostResolvers()
+	for i := range resolvers {
+		resolvers[i].Link = linkTo(resolvers[i].Prefix.Addr(), used)
+	}
 	return append(used, resolvers...), err
+}
+
+// linkTo is the link that leads to an address directly, by the longest of the routes; "" if it leads elsewhere.
+func linkTo(a netip.Addr, routes []pool.Used) string {
+	link, longest := "", -1
+	for _, r := range routes {
+		if r.Prefix.Contains(a) && r.Prefix.Bits() > longest {
+			link, longest = r.Link, r.Prefix.Bits()
+		}
+	}
+	return link
 }
 
 // hostResolvers are the name servers of the host, as single addresses.

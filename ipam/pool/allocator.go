@@ -37,7 +37,7 @@ func New(c Config) (*Allocator, error) {
 
 // CreatePool makes a pool. A given subnet that overlaps the host's routes or resolvers is refused as [cnm.Invalid], one that
 // overlaps another pool as [cnm.Exists], unless Overlap says otherwise; what is wrong in itself is [cnm.Invalid] with the field
-// "subnet", "gateway", "range", "reserved" or "ipam-opt". A subnet that is chosen overlaps nothing, whatever Overlap says;
+// "subnet", "gateway", "range", "reserved" or "ipam-opt". What the host reaches directly by the request's Link is no overlap. A subnet that is chosen overlaps nothing, whatever Overlap says;
 // if there is none left, that is [cnm.Exhausted].
 //
 // A pool's handle follows from its network and its subnet. A replay has the handle it names; replaying a pool that is
@@ -68,7 +68,7 @@ func (a *Allocator) CreatePool(ctx context.Context, req cnm.PoolRequest) (cnm.Po
 			return cnm.Pool{}, err
 		}
 	case !anything:
-		if err := a.conflict(req.Subnet.Prefix, host); err != nil {
+		if err := a.conflict(&req, host); err != nil {
 			return cnm.Pool{}, err
 		}
 	}
@@ -96,19 +96,20 @@ func (a *Allocator) host(ctx context.Context) ([]Used, error) {
 		if u.What == "" {
 			u.What = p.String() + " of the host"
 		}
-		used = append(used, Used{Prefix: p.Masked(), What: u.What})
+		used = append(used, Used{Prefix: p.Masked(), What: u.What, Link: u.Link})
 	}
 	return used, nil
 }
 
-// conflict is an error if p overlaps a pool or something of the host. mu is held.
-func (a *Allocator) conflict(p netip.Prefix, host []Used) error {
+// conflict is an error if the subnet overlaps a pool or something of the host beyond the link that the network is. mu is held.
+func (a *Allocator) conflict(req *cnm.PoolRequest, host []Used) error {
+	p := req.Subnet.Prefix
 	const text = "subnet %s overlaps %s; choose another subnet or --opt allow-overlap=true"
 	if q := a.pools.overlapping(p); q != nil {
 		return cnm.FieldErrorf(cnm.Exists, fieldSubnet, text, p, q.what)
 	}
 	for _, u := range host {
-		if u.Prefix.Overlaps(p) {
+		if u.Prefix.Overlaps(p) && (u.Link == "" || u.Link != req.Link) {
 			return cnm.FieldErrorf(cnm.Invalid, fieldSubnet, text, p, u.What)
 		}
 	}

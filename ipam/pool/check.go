@@ -93,15 +93,15 @@ func checkPrefix(field string, p netip.Prefix) error {
 // specials are the blocks no subnet can be in.
 func specials() []Used {
 	return []Used{
-		{netip.MustParsePrefix("0.0.0.0/8"), "for \"this host\""},
-		{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
-		{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
-		{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
-		{netip.MustParsePrefix("255.255.255.255/32"), "the broadcast address"},
-		{netip.MustParsePrefix("::/128"), "the unspecified address"},
-		{netip.MustParsePrefix("::1/128"), "loopback"},
-		{netip.MustParsePrefix("fe80::/10"), "link-local"},
-		{netip.MustParsePrefix("ff00::/8"), "multicast"},
+		{Prefix: netip.MustParsePrefix("0.0.0.0/8"), What: "for \"this host\""},
+		{Prefix: netip.MustParsePrefix("127.0.0.0/8"), What: "loopback"},
+		{Prefix: netip.MustParsePrefix("169.254.0.0/16"), What: "link-local"},
+		{Prefix: netip.MustParsePrefix("224.0.0.0/4"), What: "multicast"},
+		{Prefix: netip.MustParsePrefix("255.255.255.255/32"), What: "the broadcast address"},
+		{Prefix: netip.MustParsePrefix("::/128"), What: "the unspecified address"},
+		{Prefix: netip.MustParsePrefix("::1/128"), What: "loopback"},
+		{Prefix: netip.MustParsePrefix("fe80::/10"), What: "link-local"},
+		{Prefix: netip.MustParsePrefix("ff00::/8"), What: "multicast"},
 	}
 }
 

@@ -24,10 +24,10 @@ func on(texts ...string) func(context.Context) ([]Used, error) {
 	for _, text := range texts {
 		first, _, _ := strings.Cut(text, " ")
 		if p, err := netip.ParsePrefix(first); err == nil {
-			used = append(used, Used{p, "route " + text})
+			used = append(used, Used{Prefix: p, What: "route " + text})
 		} else {
 			a := addr(first)
-			used = append(used, Used{netip.PrefixFrom(a, a.BitLen()), "resolver " + text})
+			used = append(used, Used{Prefix: netip.PrefixFrom(a, a.BitLen()), What: "resolver " + text})
 		}
 	}
 	return func(context.Context) ([]Used, error) { return used, nil }
@@ -138,6 +138,47 @@ func TestChooseAll(t *testing.T) {
 		}
 		if !slices.IsSortedFunc(all, func(p, q netip.Prefix) int { return p.Addr().Compare(q.Addr()) }) {
 			t.Errorf("%v: subnets chosen out of order: %v", f, all)
+		}
+	}
+}
+
+// TestOverlapOfTheLinkItself gives networks that are what is behind a link of the host the subnets that the host reaches by it.
+func TestOverlapOfTheLinkItself(t *testing.T) {
+	t.Parallel()
+	a := open(t, Config{Host: func(context.Context) ([]Used, error) {
+		return []Used{
+			{Prefix: prefix("10.50.0.0/24"), What: "route 10.50.0.0/24 dev br0", Link: "br0"},
+			{Prefix: prefix("10.50.0.53/32"), What: "resolver 10.50.0.53", Link: "br0"},
+			{Prefix: prefix("fd50::/64"), What: "route fd50::/64 dev br0", Link: "br0"},
+			{Prefix: prefix("10.51.0.0/16"), What: "route 10.51.0.0/16 dev br0"}, // by a router on it
+			{Prefix: prefix("10.52.0.0/24"), What: "route 10.52.0.0/24 dev br0", Link: "br0"},
+			{Prefix: prefix("10.52.0.0/26"), What: "route 10.52.0.0/26 dev tun0", Link: "tun0"},
+		}, nil
+	}})
+	for _, c := range []struct {
+		subnet, link string
+		in           string // what is in the way; "" for nothing
+	}{
+		{"10.50.0.0/24", "br0", ""},
+		{"fd50::/64", "br0", ""},
+		{"10.50.0.0/24", "", "route 10.50.0.0/24 dev br0"},
+		{"fd50::/64", "br1", "route fd50::/64 dev br0"},
+		{"10.51.0.0/24", "br0", "route 10.51.0.0/16 dev br0"},
+		{"10.52.0.0/24", "br0", "route 10.52.0.0/26 dev tun0"},
+	} {
+		req := request(cnm.FamilyOf(prefix(c.subnet).Addr()), c.subnet)
+		req.Link = c.link
+		p, err := a.CreatePool(t.Context(), req)
+		switch {
+		case c.in == "" && err != nil:
+			t.Errorf("%s behind %q: %v", c.subnet, c.link, err)
+		case c.in != "" && (!errors.Is(err, cnm.Invalid) || !strings.Contains(err.Error(), "overlaps "+c.in+";")):
+			t.Errorf("%s behind %q: %v, want an overlap of %s", c.subnet, c.link, err, c.in)
+		}
+		if err == nil {
+			if err := a.DeletePool(t.Context(), p.ID); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }

@@ -40,6 +40,9 @@ type Used struct {
 	// the half of one, as VPN clients set it, and says nothing about who uses an address.
 	Prefix netip.Prefix
 	What   string // as errors name it: "route 10.0.0.0/8 dev tun0", "resolver 192.168.1.1"
+	// Link is the host's link that leads there without a router between; "" if there is none. A network that is what is behind the link
+	// (see [cnm.PoolRequest]) may overlap it.
+	Link string
 }
 
 // ULA is the unique local prefix (RFC 4193) of a seed: fd00::/8 and 40 bits that depend on all of the seed.

@@ -96,7 +96,7 @@ func (p *pool) waits(a netip.Addr) bool {
 }
 
 // used is the pool as others see it.
-func (p *pool) used() Used { return Used{p.prefix, p.what} }
+func (p *pool) used() Used { return Used{Prefix: p.prefix, What: p.what} }
 
 func (p *pool) errorf(k cnm.Kind, field, format string, args ...any) error {
 	return &cnm.Error{Kind: k, Field: field, Network: p.network, Err: fmt.Errorf(format, args...)}
