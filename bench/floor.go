@@ -146,6 +146,7 @@ func (f *floor) elements(s *spot) error {
 	f.set(unix.NFPROTO_INET, "home4", append(ifname(s.hub.name), s.addresses[0].AsSlice()...))
 	f.set(unix.NFPROTO_INET, "home6", append(ifname(s.hub.name), s.addresses[1].AsSlice()...))
 	f.set(unix.NFPROTO_BRIDGE, "ports", ifname(s.link))
+	f.set(unix.NFPROTO_BRIDGE, "self", append(ifname(s.link), ifname(s.link)...))
 	f.set(unix.NFPROTO_BRIDGE, "macs", sender)
 	f.set(unix.NFPROTO_BRIDGE, "bound4", with(s.addresses[0]))
 	last := f.set(unix.NFPROTO_BRIDGE, "bound6", with(s.addresses[1]), with(s.addresses[2]))

@@ -163,7 +163,7 @@ func (h *floorHost) clear(ctx context.Context, spots []*spot) error {
 // flush empties the sets that the floor fills; nobody else has elements in them.
 func (h *floorHost) flush(ctx context.Context) error {
 	var tx nft.Tx
-	for family, names := range map[nft.Family][]string{nft.Inet: {"home4", "home6"}, nft.Bridge: {"ports", "macs", "bound4", "bound6"}} { //nolint:exhaustive // the families that the floor fills
+	for family, names := range map[nft.Family][]string{nft.Inet: {"home4", "home6"}, nft.Bridge: {"ports", "self", "macs", "bound4", "bound6"}} { //nolint:exhaustive // the families that the floor fills
 		for _, name := range names {
 			tx.FlushSet(&nft.Set{Table: nft.TableID{Family: family, Name: "cnm"}, Name: name})
 		}

@@ -106,6 +106,7 @@ func itemsOf(r *Rules) ([]item, error) {
 	}
 	for _, name := range r.Trunks {
 		b.key(setTrunks, nft.Ifname(name))
+		b.key(setSelf, nft.Ifname(name).Ifname(name))
 	}
 	for _, o := range r.Opened {
 		b.link(o.Families.IPv4, setOpened4, o.Link)
@@ -167,6 +168,7 @@ func (b *builder) subnet(r *Bridge, p netip.Prefix) {
 
 func (b *builder) port(p *BridgePort) {
 	b.link(true, setPorts, p.Link)
+	b.key(setSelf, nft.Ifname(p.Link).Ifname(p.Link))
 	b.link(p.AnySource, setAnySource, p.Link)
 	b.link(p.AllowRA, setRouters, p.Link)
 	b.link(p.AllowDHCPServer, setDHCP, p.Link)

@@ -24,7 +24,7 @@ func frameChains(bit uint32) []*nft.Chain {
 		chain(t, "from_ip4", ip4Rules()...),
 		chain(t, "from_ip6", ip6Rules()...),
 		chain(t, "from_icmp6", icmp6Rules()...),
-		base(chain(t, "unmark", unmarkRules(bit)...), nft.Forward, nft.Filter, priorityFrame),
+		base(chain(t, "bridged", bridgedRules(bit)...), nft.Forward, nft.Filter, priorityFrame),
 		base(chain(t, "apart", apartRules(bit)...), nft.Forward, nft.Filter, priorityApart),
 	}
 }
@@ -116,10 +116,15 @@ func icmp6Rules() []nft.Rule {
 	}
 }
 
-// unmarkRules take the mark of an endpoint on an adopted bridge back where its frame is bridged: there it would mean
-// that the frame was translated.
-func unmarkRules(bit uint32) []nft.Rule {
-	return []nft.Rule{rule(nft.IIfName.In("lanports"), nft.MetaMark.ClearBits(bit))}
+// bridgedRules keep frames to many from going back to where they came from. A port that may send back what came in by it (hairpin),
+// as published ports need it, does so with these too (br_flood in the kernel), and a trunk of the hub's would bring them to their shard
+// a second time. Then they take the mark of an endpoint on an adopted bridge back: where its frame is bridged the mark would mean that
+// the frame was translated.
+func bridgedRules(bit uint32) []nft.Rule {
+	return []nft.Rule{
+		noted("not back to where it came from", nft.EtherDaddr.Multicast(), nft.Concat(nft.IIfName, nft.OIfName).In("self"), nft.Drop()),
+		rule(nft.IIfName.In("lanports"), nft.MetaMark.ClearBits(bit)),
+	}
 }
 
 // apartRules keep isolated endpoints apart, but for what was translated. The second rule holds on one bridge

@@ -42,7 +42,7 @@ func golden(t *testing.T, name, got string) {
 func TestRuleCount(t *testing.T) {
 	t.Parallel()
 	l := newLayout(DefaultMarkBit, 0)
-	for table, want := range map[*nft.Layout]int{l.routes: 122, l.frames: 42} {
+	for table, want := range map[*nft.Layout]int{l.routes: 122, l.frames: 43} {
 		if got := table.RuleCount(); got != want {
 			t.Errorf("table %s has %d rules, want %d", table.Table.TableID, got, want)
 		}

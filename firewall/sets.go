@@ -61,6 +61,7 @@ const (
 	setLANPorts
 	setIsoPorts
 	setIsoMACs
+	setSelf
 	setCount
 )
 
@@ -106,7 +107,7 @@ func newSets() [setCount]*nft.Set {
 		setMACs:   key(name, ether),
 		setBound4: key(name, ether, v4), setBound6: key(name, ether, v6),
 		setAnySource: key(name), setRouters: key(name), setDHCP: key(name), setLANPorts: key(name),
-		setIsoPorts: key(name), setIsoMACs: key(ether),
+		setIsoPorts: key(name), setIsoMACs: key(ether), setSelf: key(name, name),
 	}
 	var made [setCount]*nft.Set
 	for id := range setCount {
@@ -177,5 +178,6 @@ func (s setID) words() [2]string {
 		setLANPorts:  {"lanports", "bound ports of adopted bridges"},
 		setIsoPorts:  {"isoports", "ports that reach no other such port"},
 		setIsoMACs:   {"isomacs", "who is behind them"},
+		setSelf:      {"self", "ports and trunks, each with itself"},
 	}[s]
 }

@@ -155,6 +155,8 @@ func (c *checker) networkElements(want elements, nw cnm.Network) {
 		}
 		want.link(true, frames+"trunks", atHub)
 		want.link(true, frames+"trunks", atShard)
+		want.key(frames+"self", nft.Ifname(atHub).Ifname(atHub))
+		want.key(frames+"self", nft.Ifname(atShard).Ifname(atShard))
 	}
 }
 
@@ -204,6 +206,7 @@ func endpointElements(want elements, at cnm.Attachment) {
 	name, mac := at.Join.Result.Link.Host, net.HardwareAddr(at.Endpoint.MAC[:])
 	isolated := at.Network.IsolateEndpoints
 	want.link(true, frames+"ports", name)
+	want.key(frames+"self", nft.Ifname(name).Ifname(name))
 	want.link(g.anySource, frames+"anysource", name)
 	want.link(g.router, frames+"routers", name)
 	want.link(g.dhcp, frames+"dhcp", name)
