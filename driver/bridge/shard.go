@@ -154,13 +154,13 @@ func (d *Driver) ensureShard(ctx context.Context, n *network, i int) (index, tru
 		if err := d.createBridge(name, macOf("shard", name), mtu); err != nil {
 			return 0, 0, err
 		}
-		if err := d.quiet(name); err != nil {
-			return 0, 0, err
-		}
 		bridge, err = d.conn.Link(link.Named(name))
 	}
 	if err != nil {
 		return 0, 0, cnm.Errorf(cnm.Internal, "bridge %s: %w", name, err)
+	}
+	if err := d.quiet(bridge); err != nil {
+		return 0, 0, err
 	}
 	if err := d.ensureTrunk(joint{hub, bridge.Index, mtu, atHub, atShard}); err != nil {
 		return 0, 0, err
@@ -172,10 +172,19 @@ func (d *Driver) ensureShard(ctx context.Context, n *network, i int) (index, tru
 	return bridge.Index, end.Index, nil
 }
 
-// quiet brings a shard up without any address of its own: only the hub speaks.
-func (d *Driver) quiet(name string) error {
+// noReply is the value of arp_ignore that answers for no address at all. Without it the host would answer on a shard for each of its
+// own, the gateway's too, and with the shard's MAC. IPv6 answers for the addresses of the link itself only.
+const noReply = 8
+
+// quiet brings a shard up, if it is not as it is to be, without any address of its own: only the hub speaks.
+func (d *Driver) quiet(bridge link.Link) error {
+	if v, ok := bridge.IPv4.Value(link.ARPIgnore); ok && v == noReply && bridge.Up() {
+		return nil
+	}
 	var b link.Batch
-	b.SetLink(link.Change{Link: link.Named(name), AddrGenMode: link.AddrGenNone, Up: link.On})
+	b.SetLink(link.Change{
+		Link: link.Numbered(bridge.Index), AddrGenMode: link.AddrGenNone, Up: link.On, IPv4: []link.Conf{{Key: link.ARPIgnore, Value: noReply}},
+	})
 	if err := d.conn.Do(&b); err != nil {
 		return cnm.Errorf(kindOf(err), "%w", err)
 	}

@@ -5,6 +5,7 @@ package bridge
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -230,12 +231,31 @@ func (d *Driver) isBridge(index int) bool {
 	return false
 }
 
-// settingsDiffer reads the settings that keep hubs working.
+// settingsDiffer reads the settings that keep hubs working and shards silent.
 func (d *Driver) settingsDiffer(ctx context.Context) bool {
 	for hub := range d.hubs() {
 		if d.host.is("net/ipv4/conf/"+hub+"/route_localnet", "0") {
 			return true
 		}
 	}
+	for _, shard := range d.shardNames() {
+		v, err := d.host.host.read("net/ipv4/conf/" + shard + "/arp_ignore")
+		if err == nil && v != strconv.Itoa(noReply) {
+			return true
+		}
+	}
 	return ctx.Err() == nil && d.host.differs()
+}
+
+// shardNames are the shards of all networks, without those that somebody is making.
+func (d *Driver) shardNames() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []string
+	for _, n := range d.nets {
+		for _, s := range n.beyond(false) {
+			all = append(all, s.name)
+		}
+	}
+	return all
 }

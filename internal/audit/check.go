@@ -154,6 +154,7 @@ func (c *checker) shards(nw cnm.Network, hub link.Link) {
 		}
 		c.known[name], c.known[atHub], c.known[atShard] = true, true, true
 		c.want(shard.Kind == "bridge" && shard.Up(), "network %s: shard %s is a %q, up %t, not a bridge that is up", nw.Name, name, shard.Kind, shard.Up())
+		c.setting(nw, "ipv4/conf/"+name+"/arp_ignore", "8", "")
 		h, okH := c.host.byName[atHub]
 		s, okS := c.host.byName[atShard]
 		c.want(okH && h.Up() && h.Master == hub.Index && h.Port.Learning == link.Off && h.Port.UnicastFlood == link.Off, "network %s: trunk %s is not as it must be at the hub", nw.Name, atHub)
