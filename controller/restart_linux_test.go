@@ -207,6 +207,53 @@ func TestRestartWithoutAnAdoptedBridge(t *testing.T) {
 	})
 }
 
+// TestAdoptedBridgeIsGivenBack: what a network opened on a bridge of others is closed with it, but nothing that was open before.
+func TestAdoptedBridgeIsGivenBack(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		const key = "net/ipv4/conf/br0/route_localnet"
+		adopt := func() cnm.Network {
+			return r.network("lan", func(s *cnm.NetworkSpec) {
+				s.IPv6, s.Options = new(bool), map[string]string{"adopt": "br0"}
+				s.Subnets = []cnm.Subnet{{Prefix: prefix("198.51.100.0/24")}}
+			})
+		}
+		is := func(when string, on bool) {
+			t.Helper()
+			if v, err := sysctl.Read(key); err != nil || (v != "0") != on {
+				t.Errorf("%s %s is %q (%v), want it to be on: %t", when, key, v, err, on)
+			}
+		}
+		var b link.Batch
+		b.CreateBridge(link.Bridge{Name: "br0"})
+		b.SetLink(link.Change{Link: link.Named("br0"), Up: link.On})
+		r.change(&b)
+		nw := adopt()
+		is("adopted", true)
+		r.check()
+		r.restart()
+		r.check()
+		r.ok(r.DeleteNetwork(t.Context(), nw.ID, false))
+		is("given back after a restart", false)
+
+		r.ok(sysctl.Write(key, "1")) // by somebody else
+		nw = adopt()
+		r.check()
+		r.ok(r.DeleteNetwork(t.Context(), nw.ID, false))
+		is("given back to somebody who had it on", true)
+		r.ok(sysctl.Write(key, "0"))
+
+		nw = adopt()
+		r.ok(r.store.Store.Drop(t.Context(), cnm.Keys{Networks: []cnm.NetworkID{nw.ID}}))
+		r.restart()
+		is("after the network was lost with the records", false)
+		b = link.Batch{}
+		b.DeleteLink(link.Named("br0"))
+		r.change(&b)
+	})
+}
+
 func TestLostRecordsMakeItReadOnly(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {

@@ -178,6 +178,7 @@ func TestAdopted(t *testing.T) {
 	both(t, func(l *lab) {
 		l.network(1, plain("cn-a", 1))
 		l.bridge("br0", 8)
+		must(t, sysctl.Write("net/ipv4/conf/br0/route_localnet", "2")) // as it is where we switched it on
 		adopted := plain("br0", 8)
 		adopted.Adopted, adopted.HostAccess = true, false
 		l.set("network/br0", firewall.Rules{Bridges: []firewall.Bridge{adopted}})

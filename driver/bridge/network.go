@@ -179,8 +179,11 @@ func (d *Driver) hubChange(p networkPlan, hub link.Link) (link.Change, []cnm.Dri
 	c := link.Change{Link: link.Numbered(hub.Index)}
 	var drifts []cnm.Drift
 	add := func(object, what string) { drifts = append(drifts, d.drift(p, object+p.hub, "altered: "+what)) }
-	if v, ok := hub.IPv4.Value(link.RouteLocalnet); !ok || v != 1 {
-		c.IPv4 = []link.Conf{{Key: link.RouteLocalnet, Value: 1}}
+	if v, ok := hub.IPv4.Value(link.RouteLocalnet); !ok || v != localnetOn && (v == 0 || !p.settings.adopt) {
+		c.IPv4 = []link.Conf{{Key: link.RouteLocalnet, Value: localnetOn}}
+		if p.settings.adopt {
+			c.IPv4[0].Value = localnetByUs
+		}
 		add("setting route_localnet of ", strconv.Itoa(int(v)))
 	}
 	if hub.Flags&unix.IFF_UP == 0 {
@@ -283,9 +286,21 @@ func (d *Driver) removeNetwork(ctx context.Context, p networkPlan) error {
 	return d.fw.Drop(ctx, networkOwner(p.network.ID))
 }
 
-// giveBack takes from an adopted bridge what would be a hole in the host without our rules: packets to 127.0.0.0/8.
+// Values of route_localnet, which lets packets to 127.0.0.0/8 in. For the kernel any but 0 is on; the second says on an adopted bridge
+// that it was us, in the one place that is not lost with our records.
+const (
+	localnetOn   = 1
+	localnetByUs = 2
+)
+
+// giveBack takes from an adopted bridge what would be a hole in the host without our rules, if it was us who opened it.
 func giveBack(hub string) error {
-	err := procSettings{}.write("net/ipv4/conf/"+hub+"/route_localnet", "0")
+	const off = "0"
+	key := "net/ipv4/conf/" + hub + "/route_localnet"
+	v, err := procSettings{}.read(key)
+	if err == nil && v == strconv.Itoa(localnetByUs) {
+		err = procSettings{}.write(key, off)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

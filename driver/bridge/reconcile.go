@@ -339,7 +339,8 @@ func (d *Driver) remake(to site, p endpointPlan) error {
 	return nil
 }
 
-// removeForeign ends links that carry our prefixes and are in no record.
+// removeForeign ends links that carry our prefixes and are in no record, and gives bridges back that a network had adopted whose
+// record is lost.
 func (d *Driver) removeForeign(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, error) {
 	links, err := d.conn.Links(ctx, link.LinkFilter{})
 	if err != nil {
@@ -349,6 +350,11 @@ func (d *Driver) removeForeign(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, 
 	var drifts []cnm.Drift
 	var errs []error
 	for _, l := range links {
+		if v, ok := l.IPv4.Value(link.RouteLocalnet); ok && v == localnetByUs && !known.names[l.Name] {
+			err := giveBack(l.Name)
+			drifts = append(drifts, cnm.Drift{Object: "setting route_localnet of " + l.Name, What: "foreign", Repaired: err == nil})
+			errs = append(errs, err)
+		}
 		if known.has(l.Name) || l.Group == d.reaper.group || l.Group == d.reaper.group^1 || !made(l) {
 			continue
 		}

@@ -104,7 +104,8 @@ func (c *checker) network(nw cnm.Network) {
 	}
 	c.want(hub.Kind == "bridge" && hub.Up(), "network %s: link %s is a %q, up %t, not a bridge that is up", nw.Name, o.bridge, hub.Kind, hub.Up())
 	c.shards(nw, hub)
-	c.setting(nw, "ipv4/conf/"+o.bridge+"/route_localnet", "1", "")
+	localnet, err := sysctl.Read("net/ipv4/conf/" + o.bridge + "/route_localnet")
+	c.want(localnet == "1" || o.adopted && localnet == "2", "network %s: setting route_localnet of %s is %q (%v), want 1, or on an adopted bridge 2", nw.Name, o.bridge, localnet, err)
 	if !nw.Internal && nw.IPv4 {
 		c.setting(nw, "ipv4/conf/"+o.bridge+"/forwarding", "1", "")
 	}
