@@ -27,8 +27,8 @@ type Config struct {
 	Stack      cnm.Stack
 	Names      cnm.Names
 	Together   cnm.Together
-	// Orphans tells, when the boot-scoped records are new, whether the kernel carries objects of ours all the same; what it
-	// names makes the controller read-only, for it would otherwise take running containers apart.
+	// Orphans tells, when the boot-scoped records are new, whether the kernel carries links or namespaces of ours in use all the same;
+	// what it names makes the controller read-only, for it would otherwise take running containers apart.
 	Orphans func(context.Context) (string, error)
 	Now     func() time.Time
 }

@@ -75,6 +75,34 @@ func enter(t *testing.T, d *Driver, n int, ns *netns.NS) cnm.Attachment {
 	return at
 }
 
+// TestOrphans: a link is in somebody's use while it is in service; what a network without endpoints leaves is in nobody's.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		d := newReal(t)
+		is := func(when, want string) {
+			t.Helper()
+			if got, err := d.Orphans(t.Context()); err != nil || got != want {
+				t.Errorf("%s the orphan is %q (%v), want %q", when, got, err, want)
+			}
+		}
+		var b link.Batch
+		b.CreateVeth(link.Veth{Name: "cnv0", Peer: link.Peer{Name: "cnvold"}})
+		b.SetLink(link.Change{Link: link.Named("cnv0"), Up: link.On})
+		must(t, d.conn.Do(&b))
+		must(t, d.CreateNetwork(t.Context(), blue()))
+		is("without endpoints", "")
+		at := enter(t, d, 3, kerneltest.NewNS(t))
+		is("with one", "link "+at.Join.Result.Link.Host+" of an endpoint")
+		b = link.Batch{}
+		b.SetLink(link.Change{Link: link.Named(at.Join.Result.Link.Host), Up: link.Off})
+		must(t, d.conn.Do(&b))
+		is("when it is out of service", "")
+		must(t, d.Leave(t.Context(), at))
+		must(t, d.DeleteNetwork(t.Context(), blue()))
+	})
+}
+
 // TestShardsAreSilent asks for the gateway's MAC from each bridge of a network: the hub answers, and no shard with it.
 func TestShardsAreSilent(t *testing.T) {
 	t.Parallel()

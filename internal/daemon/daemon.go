@@ -153,13 +153,34 @@ func (d *Daemon) compose(ctx context.Context) error {
 		Log: d.log, Drivers: drivers, Store: store, Stack: stack,
 		Allocators: map[string]cnm.Allocator{"pool": addresses, "null": ipamnull.Allocator{}},
 		Names:      dns.New(dns.Config{RunDir: d.cfg.RunDir}),
-		Together:   fw.Together, Orphans: fw.Stamped,
+		Together:   fw.Together, Orphans: orphans(drivers, stack),
 	}, records)
 	if err != nil {
 		return err
 	}
 	d.runs["controller"] = d.ctl.Run
 	return nil
+}
+
+// orphans asks the parts what of theirs is in use in the kernel.
+func orphans(drivers map[string]cnm.Driver, stack *sandbox.Stack) func(context.Context) (string, error) {
+	type orphaned interface {
+		Orphans(ctx context.Context) (string, error)
+	}
+	parts := []orphaned{stack}
+	for _, d := range drivers {
+		if o, ok := d.(orphaned); ok {
+			parts = append(parts, o)
+		}
+	}
+	return func(ctx context.Context) (string, error) {
+		for _, p := range parts {
+			if what, err := p.Orphans(ctx); what != "" || err != nil {
+				return what, err
+			}
+		}
+		return "", nil
+	}
 }
 
 func makeDirs(cfg Config) error {
