@@ -27,7 +27,7 @@ type Config struct {
 	Stack      cnm.Stack
 	Names      cnm.Names
 	Together   cnm.Together
-	// Orphans tells, when the boot-scoped records are new, whether the kernel carries links or namespaces of ours in use all the same;
+	// Orphans tells, when there are no boot-scoped records, whether the kernel carries links or namespaces of ours in use all the same;
 	// what it names makes the controller read-only, for it would otherwise take running containers apart.
 	Orphans func(context.Context) (string, error)
 	Now     func() time.Time
@@ -65,7 +65,9 @@ func New(ctx context.Context, cfg Config, records cnm.Records) (*Controller, err
 		c.now = time.Now
 	}
 	c.table.put(records)
-	if records.Boot.Fresh && cfg.Orphans != nil {
+	// A start that found them lost leaves empty ones for the next.
+	none := records.Boot.Fresh || len(records.Sandboxes)+len(records.Joins) == 0
+	if none && cfg.Orphans != nil {
 		what, err := cfg.Orphans(ctx)
 		if err != nil {
 			return nil, err
