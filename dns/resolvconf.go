@@ -52,7 +52,7 @@ func plainZone(a netip.Addr) bool {
 
 // domains keeps the words that are domain names.
 func domains(words []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return checkHost("search", w) != nil })
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return checkHost("dns-search", w) != nil })
 }
 
 // printable keeps the words of visible ASCII.

@@ -64,7 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Firewall, error) {
 		cfg.MarkBit = DefaultMarkBit
 	}
 	if bits.OnesCount32(cfg.MarkBit) != 1 {
-		return nil, cnm.FieldErrorf(cnm.Invalid, "mark-bit", "mark bit %#x is not one bit", cfg.MarkBit)
+		return nil, cnm.Errorf(cnm.Invalid, "mark bit %#x is not one bit", cfg.MarkBit)
 	}
 	conn, err := connect(cfg.Socket)
 	if err != nil {

@@ -184,20 +184,23 @@ func orphans(drivers map[string]cnm.Driver, stack *sandbox.Stack) func(context.C
 }
 
 func makeDirs(cfg Config) error {
-	for _, d := range []struct {
-		flag, path string
-		mode       fs.FileMode
-	}{{"state", cfg.StateDir, 0o700}, {"run", cfg.RunDir, 0o755}} {
-		err := os.MkdirAll(d.path, d.mode)
-		kind := cnm.Invalid
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-			kind = cnm.NotPermitted
-		}
-		if err != nil {
-			return cnm.FieldErrorf(kind, d.flag, "%s directory: %w; name another one with --%s", d.flag, err, d.flag)
-		}
+	if err := makeDir("state", cfg.StateDir, 0o700); err != nil {
+		return err
 	}
-	return nil
+	return makeDir("run", cfg.RunDir, 0o755)
+}
+
+// makeDir makes the directory that an option names.
+func makeDir(option, path string, mode fs.FileMode) error {
+	err := os.MkdirAll(path, mode)
+	if err == nil {
+		return nil
+	}
+	kind := cnm.Invalid
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		kind = cnm.NotPermitted
+	}
+	return cnm.FieldErrorf(kind, option, "%s directory: %w; name another one with --%s", option, err, option)
 }
 
 func (d *Daemon) openStore() (*bolt.Store, error) {

@@ -48,9 +48,9 @@ func (s *suite) namesNoAddress() {
 	prefix := s.subnet(0, 8)
 	for field, sub := range map[string]cnm.Subnet{
 		"subnet":   {Prefix: prefix},
-		"range":    {Range: prefix},
+		"ip-range": {Range: prefix},
 		"gateway":  {Gateway: at(prefix, 1)},
-		"reserved": {Reserved: map[string]netip.Addr{"router": at(prefix, 1)}},
+		"reserve":  {Reserved: map[string]netip.Addr{"router": at(prefix, 1)}},
 	} {
 		p, err := s.CreatePool(s.Context(), s.request(sub))
 		if err == nil {

@@ -61,18 +61,18 @@ func (s *suite) badSubnets() {
 		sub   cnm.Subnet
 	}{
 		{"subnet", cnm.Subnet{Prefix: netip.PrefixFrom(at(p, 5), p.Bits())}},
-		{"range", cnm.Subnet{Prefix: p, Range: s.subnet(1, 7)}},
-		{"range", cnm.Subnet{Prefix: s.subnet(0, 7), Range: p}},
-		{"range", cnm.Subnet{Prefix: p, Range: netip.PrefixFrom(at(p, 5), p.Bits()+1)}},
-		{"range", cnm.Subnet{Prefix: p, Range: netip.PrefixFrom(p.Addr(), p.Addr().BitLen())}},
+		{"ip-range", cnm.Subnet{Prefix: p, Range: s.subnet(1, 7)}},
+		{"ip-range", cnm.Subnet{Prefix: s.subnet(0, 7), Range: p}},
+		{"ip-range", cnm.Subnet{Prefix: p, Range: netip.PrefixFrom(at(p, 5), p.Bits()+1)}},
+		{"ip-range", cnm.Subnet{Prefix: p, Range: netip.PrefixFrom(p.Addr(), p.Addr().BitLen())}},
 		{"gateway", cnm.Subnet{Prefix: p, Gateway: at(s.subnet(1, 8), 1)}},
 		{"gateway", cnm.Subnet{Prefix: p, Gateway: p.Addr()}},
-		{"reserved", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"router": at(s.subnet(1, 8), 1)}}},
-		{"reserved", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"router": p.Addr()}}},
-		{"reserved", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"router": {}}}},
-		{"reserved", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"": at(p, 3)}}},
-		{"reserved", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"one": at(p, 3), "two": at(p, 3)}}},
-		{"reserved", cnm.Subnet{Prefix: p, Gateway: at(p, 3), Reserved: map[string]netip.Addr{"router": at(p, 3)}}},
+		{"reserve", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"router": at(s.subnet(1, 8), 1)}}},
+		{"reserve", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"router": p.Addr()}}},
+		{"reserve", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"router": {}}}},
+		{"reserve", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"": at(p, 3)}}},
+		{"reserve", cnm.Subnet{Prefix: p, Reserved: map[string]netip.Addr{"one": at(p, 3), "two": at(p, 3)}}},
+		{"reserve", cnm.Subnet{Prefix: p, Gateway: at(p, 3), Reserved: map[string]netip.Addr{"router": at(p, 3)}}},
 	}
 	if s.family == cnm.IPv4 {
 		bad = append(bad, struct {

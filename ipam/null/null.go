@@ -34,11 +34,11 @@ func (Allocator) CreatePool(_ context.Context, req cnm.PoolRequest) (cnm.Pool, e
 	case s.Prefix != netip.Prefix{}:
 		return cnm.Pool{}, unsupported("subnet", s.Prefix.String())
 	case s.Range != netip.Prefix{}:
-		return cnm.Pool{}, unsupported("range", s.Range.String())
+		return cnm.Pool{}, unsupported("ip-range", s.Range.String())
 	case s.Gateway != netip.Addr{}:
 		return cnm.Pool{}, unsupported("gateway", s.Gateway.String())
 	case len(s.Reserved) > 0:
-		return cnm.Pool{}, unsupported("reserved", slices.Min(slices.Collect(maps.Keys(s.Reserved))))
+		return cnm.Pool{}, unsupported("reserve", slices.Min(slices.Collect(maps.Keys(s.Reserved))))
 	case s.Pool != "":
 		return cnm.Pool{ID: s.Pool}, nil
 	default:

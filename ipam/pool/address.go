@@ -67,7 +67,7 @@ func (a *Allocator) pick(p *pool, req *cnm.AddressRequest) (number, *stay, error
 }
 
 func (a *Allocator) pickWanted(p *pool, req *cnm.AddressRequest) (number, *stay, error) {
-	if err := checkUsable(fieldAddress, "address", req.Address, p.prefix); err != nil {
+	if err := checkUsable(fieldAddress, "ip", req.Address, p.prefix); err != nil {
 		return number{}, nil, err
 	}
 	n := numberOf(req.Address)

@@ -13,19 +13,18 @@ import (
 
 // The inputs that errors name, in the words of the command line.
 const (
-	fieldSubnet   = "subnet"
-	fieldGateway  = "gateway"
-	fieldRange    = "range"
-	fieldReserved = "reserved"
-	fieldAddress  = "ip"
-	fieldOptions  = "ipam-opt"
-	fieldDefaults = "default-pools"
+	fieldSubnet  = "subnet"
+	fieldGateway = "gateway"
+	fieldRange   = "ip-range"
+	fieldReserve = "reserve"
+	fieldAddress = "ip"
+	fieldOptions = "ipam-opt"
 )
 
 // checkRequest checks all of a request that can be checked without looking at anything else.
 func checkRequest(req *cnm.PoolRequest, o options) error {
 	if req.Family != cnm.IPv4 && req.Family != cnm.IPv6 {
-		return cnm.FieldErrorf(cnm.Invalid, "family", "family %d is neither IPv4 (4) nor IPv6 (6)", uint8(req.Family))
+		return cnm.Errorf(cnm.Invalid, "family %d is neither IPv4 (4) nor IPv6 (6)", uint8(req.Family))
 	}
 	s := &req.Subnet
 	if !s.Prefix.IsValid() {
@@ -37,7 +36,7 @@ func checkRequest(req *cnm.PoolRequest, o options) error {
 	if size := o.size(req.Family); size != 0 && s.Pool == "" {
 		return cnm.FieldErrorf(cnm.Invalid, fieldOptions, "option %s is for a subnet that is chosen, and %s is given; leave one of them out", sizeKey(req.Family), s.Prefix)
 	}
-	if err := checkPrefix(fieldSubnet, s.Prefix); err != nil {
+	if err := checkPrefix(fieldSubnet, "subnet", s.Prefix); err != nil {
 		return err
 	}
 	if err := checkRange(s); err != nil {
@@ -62,29 +61,30 @@ func checkOpen(s *cnm.Subnet) error {
 	case s.Pool != "":
 		return cnm.FieldErrorf(cnm.Invalid, fieldSubnet, "recorded pool %.80q has no subnet; delete its network and make it anew", s.Pool)
 	case s.Range != (netip.Prefix{}):
-		return needs(fieldRange, "range "+s.Range.String())
+		return needs(fieldRange, "ip-range "+s.Range.String())
 	case s.Gateway != (netip.Addr{}):
 		return needs(fieldGateway, "gateway "+s.Gateway.String())
 	case len(s.Reserved) > 0:
-		return needs(fieldReserved, fmt.Sprintf("reserved address of %.80q", slices.Min(slices.Collect(maps.Keys(s.Reserved)))))
+		return needs(fieldReserve, fmt.Sprintf("reserve %.80q", slices.Min(slices.Collect(maps.Keys(s.Reserved)))))
 	default:
 		return nil
 	}
 }
 
-// checkPrefix is an error unless p, which is valid, is masked and its addresses are for interfaces.
-func checkPrefix(field string, p netip.Prefix) error {
+// checkPrefix is an error unless p, which is valid, is masked and its addresses are for interfaces. what is how the error calls
+// p; field may be empty.
+func checkPrefix(field, what string, p netip.Prefix) error {
 	switch {
 	case p.Addr().Is4In6():
-		return cnm.FieldErrorf(cnm.Invalid, field, "%s %s is IPv4-mapped; write it as IPv4", field, p)
+		return cnm.FieldErrorf(cnm.Invalid, field, "%s %s is IPv4-mapped; write it as IPv4", what, p)
 	case p.Bits() == 0:
-		return cnm.FieldErrorf(cnm.Invalid, field, "%s %s is the whole address space; choose a longer prefix", field, p)
+		return cnm.FieldErrorf(cnm.Invalid, field, "%s %s is the whole address space; choose a longer prefix", what, p)
 	case p != p.Masked():
-		return cnm.FieldErrorf(cnm.Invalid, field, "%s %s has bits set beyond its length; write %s", field, p, p.Masked())
+		return cnm.FieldErrorf(cnm.Invalid, field, "%s %s has bits set beyond its length; write %s", what, p, p.Masked())
 	}
 	for _, s := range specials() {
 		if p.Overlaps(s.Prefix) {
-			return cnm.FieldErrorf(cnm.Invalid, field, "%s %s overlaps %s, which is %s; choose another one", field, p, s.Prefix, s.What)
+			return cnm.FieldErrorf(cnm.Invalid, field, "%s %s overlaps %s, which is %s; choose another one", what, p, s.Prefix, s.What)
 		}
 	}
 	return nil
@@ -108,7 +108,7 @@ func specials() []Used {
 func checkRange(s *cnm.Subnet) error {
 	r := s.Range
 	bad := func(why string) error {
-		return cnm.FieldErrorf(cnm.Invalid, fieldRange, "range %s %s", r, why)
+		return cnm.FieldErrorf(cnm.Invalid, fieldRange, "ip-range %s %s", r, why)
 	}
 	switch {
 	case r == netip.Prefix{}:
@@ -131,20 +131,20 @@ func checkReserved(s *cnm.Subnet) error {
 	owner := map[netip.Addr]string{}
 	for _, name := range slices.Sorted(maps.Keys(s.Reserved)) {
 		a := s.Reserved[name]
-		if err := cnm.CheckName(fieldReserved, name); err != nil {
+		if err := cnm.CheckName(fieldReserve, name); err != nil {
 			return err
 		}
 		if !a.IsValid() {
-			return cnm.FieldErrorf(cnm.Invalid, fieldReserved, "reserved %q has no address; write it as %s=ADDRESS", name, name)
+			return cnm.FieldErrorf(cnm.Invalid, fieldReserve, "reserve %q has no address; write it as %s=ADDRESS", name, name)
 		}
-		if err := checkUsable(fieldReserved, "reserved "+name, a, s.Prefix); err != nil {
+		if err := checkUsable(fieldReserve, "reserve "+name, a, s.Prefix); err != nil {
 			return err
 		}
 		if a == s.Gateway {
-			return cnm.FieldErrorf(cnm.Invalid, fieldReserved, "reserved %s %s is the gateway of subnet %s; choose another address for one of them", name, a, s.Prefix)
+			return cnm.FieldErrorf(cnm.Invalid, fieldReserve, "reserve %s %s is the gateway of subnet %s; choose another address for one of them", name, a, s.Prefix)
 		}
 		if other, ok := owner[a]; ok {
-			return cnm.FieldErrorf(cnm.Invalid, fieldReserved, "%s is reserved for %s and for %s; leave one of them out", a, other, name)
+			return cnm.FieldErrorf(cnm.Invalid, fieldReserve, "reserve %s %s is reserved for %s already; leave one of them out", name, a, other)
 		}
 		owner[a] = name
 	}

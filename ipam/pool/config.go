@@ -85,13 +85,13 @@ func builtinIPv4() []DefaultPool {
 func (c *Config) settle() error {
 	for _, d := range c.Defaults {
 		if !d.Base.IsValid() {
-			return cnm.FieldErrorf(cnm.Invalid, fieldDefaults, "a default pool has no prefix; write it as 10.0.0.0/8")
+			return cnm.Errorf(cnm.Invalid, "a default pool has no prefix; write it as 10.0.0.0/8")
 		}
-		if err := checkPrefix(fieldDefaults, d.Base); err != nil {
+		if err := checkPrefix("", "default pool", d.Base); err != nil {
 			return err
 		}
 		if d.Size < d.Base.Bits() || d.Size > d.Base.Addr().BitLen() {
-			return cnm.FieldErrorf(cnm.Invalid, fieldDefaults, "default pool %s cannot be cut into subnets of length %d; give one from %d to %d",
+			return cnm.Errorf(cnm.Invalid, "default pool %s cannot be cut into subnets of length %d; give one from %d to %d",
 				d.Base, d.Size, d.Base.Bits(), d.Base.Addr().BitLen())
 		}
 	}

@@ -37,6 +37,6 @@ func Example() {
 	// blue/172.18.0.0/16 <nil>
 	// 172.18.0.1/16 <nil>
 	// 172.18.0.2/16 <nil>
-	// address 172.18.0.2 of subnet 172.18.0.0/16 is taken by endpoint web; choose another one
+	// ip 172.18.0.2 of subnet 172.18.0.0/16 is taken by endpoint web; choose another one
 	// subnet 172.17.5.0/24 overlaps route 172.17.0.0/16 dev tun0; choose another subnet or --opt allow-overlap=true
 }

@@ -105,7 +105,7 @@ func (p *pool) errorf(k cnm.Kind, field, format string, args ...any) error {
 func (p *pool) exhaustedError() error {
 	where := p.what
 	if p.within.IsValid() {
-		where = "range " + p.within.String() + " of " + where
+		where = "ip-range " + p.within.String() + " of " + where
 	}
 	return p.errorf(cnm.Exhausted, "", "%s has no free address; delete endpoints, or use a network with more addresses", where)
 }
@@ -123,5 +123,5 @@ func (p *pool) takenError(a netip.Addr, h holder) error {
 	case h.owner != "":
 		by = "taken by endpoint " + string(h.owner)
 	}
-	return p.errorf(cnm.Exists, fieldAddress, "address %s of subnet %s is %s; choose another one", a, p.prefix, by)
+	return p.errorf(cnm.Exists, fieldAddress, "ip %s of subnet %s is %s; choose another one", a, p.prefix, by)
 }

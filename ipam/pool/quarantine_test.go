@@ -324,16 +324,16 @@ func TestAllocateErrors(t *testing.T) {
 		kind cnm.Kind
 		text string
 	}{
-		{cnm.AddressRequest{Pool: p.ID}, cnm.Exhausted, "range 10.0.0.4/30 of subnet 10.0.0.0/29 of network aaaa has no free address; delete endpoints, or use a network with more addresses"},
-		{cnm.AddressRequest{Pool: p.ID, Purpose: cnm.ForGateway}, cnm.Exhausted, "range 10.0.0.4/30 of subnet 10.0.0.0/29 of network aaaa has no free address; delete endpoints, or use a network with more addresses"},
-		{want("10.0.0.5"), cnm.Exists, "address 10.0.0.5 of subnet 10.0.0.0/29 is taken by endpoint bbbb; choose another one"},
-		{want("10.0.0.6"), cnm.Exists, "address 10.0.0.6 of subnet 10.0.0.0/29 is taken by the gateway; choose another one"},
-		{want("10.0.0.4"), cnm.Exists, "address 10.0.0.4 of subnet 10.0.0.0/29 is reserved for rtr; choose another one"},
-		{want("10.0.0.2"), cnm.Exists, "address 10.0.0.2 of subnet 10.0.0.0/29 is reserved; choose another one"},
-		{want("10.0.0.3"), cnm.Exists, "address 10.0.0.3 of subnet 10.0.0.0/29 is taken by an endpoint; choose another one"},
-		{want("10.0.0.7"), cnm.Invalid, "address 10.0.0.7 is the broadcast address of subnet 10.0.0.0/29; choose one from 10.0.0.1 to 10.0.0.6"},
-		{want("10.0.0.0"), cnm.Invalid, "address 10.0.0.0 is the network address of subnet 10.0.0.0/29; choose one from 10.0.0.1 to 10.0.0.6"},
-		{want("10.0.0.8"), cnm.Invalid, "address 10.0.0.8 is outside subnet 10.0.0.0/29; choose one from 10.0.0.1 to 10.0.0.6"},
+		{cnm.AddressRequest{Pool: p.ID}, cnm.Exhausted, "ip-range 10.0.0.4/30 of subnet 10.0.0.0/29 of network aaaa has no free address; delete endpoints, or use a network with more addresses"},
+		{cnm.AddressRequest{Pool: p.ID, Purpose: cnm.ForGateway}, cnm.Exhausted, "ip-range 10.0.0.4/30 of subnet 10.0.0.0/29 of network aaaa has no free address; delete endpoints, or use a network with more addresses"},
+		{want("10.0.0.5"), cnm.Exists, "ip 10.0.0.5 of subnet 10.0.0.0/29 is taken by endpoint bbbb; choose another one"},
+		{want("10.0.0.6"), cnm.Exists, "ip 10.0.0.6 of subnet 10.0.0.0/29 is taken by the gateway; choose another one"},
+		{want("10.0.0.4"), cnm.Exists, "ip 10.0.0.4 of subnet 10.0.0.0/29 is reserved for rtr; choose another one"},
+		{want("10.0.0.2"), cnm.Exists, "ip 10.0.0.2 of subnet 10.0.0.0/29 is reserved; choose another one"},
+		{want("10.0.0.3"), cnm.Exists, "ip 10.0.0.3 of subnet 10.0.0.0/29 is taken by an endpoint; choose another one"},
+		{want("10.0.0.7"), cnm.Invalid, "ip 10.0.0.7 is the broadcast address of subnet 10.0.0.0/29; choose one from 10.0.0.1 to 10.0.0.6"},
+		{want("10.0.0.0"), cnm.Invalid, "ip 10.0.0.0 is the network address of subnet 10.0.0.0/29; choose one from 10.0.0.1 to 10.0.0.6"},
+		{want("10.0.0.8"), cnm.Invalid, "ip 10.0.0.8 is outside subnet 10.0.0.0/29; choose one from 10.0.0.1 to 10.0.0.6"},
 		{cnm.AddressRequest{Pool: "gone"}, cnm.NotFound, `address pool "gone" does not exist; create its network first`},
 	} {
 		_, err := a.Allocate(t.Context(), c.req)

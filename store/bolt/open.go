@@ -213,7 +213,7 @@ func (o *opening) bringUp(f *file) error {
 // bootPath is the path of the boot file.
 func (c Config) bootPath() (string, error) {
 	if c.BootID == "" || strings.Trim(c.BootID, "0123456789abcdef-") != "" {
-		return "", cnm.FieldErrorf(cnm.Invalid, "boot id", "boot id %q is not as the kernel writes it, in hexadecimal digits and '-'", c.BootID)
+		return "", cnm.Errorf(cnm.Invalid, "boot id %q is not as the kernel writes it, in hexadecimal digits and '-'", c.BootID)
 	}
 	return filepath.Join(c.RunDir, fmt.Sprintf("boot-%s-%x.db", c.BootID, c.HostCookie)), nil
 }
@@ -228,7 +228,7 @@ func (c Config) sweep(bootPath string) error {
 	for _, p := range patterns {
 		stale, err := filepath.Glob(p)
 		if err != nil {
-			return cnm.FieldErrorf(cnm.Invalid, "directory", "directory %q cannot be searched: %w", filepath.Dir(p), err)
+			return cnm.Errorf(cnm.Invalid, "directory %q cannot be searched: %w", filepath.Dir(p), err)
 		}
 		for _, path := range stale {
 			if path == bootPath {

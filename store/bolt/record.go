@@ -79,7 +79,7 @@ type envelope struct {
 // encode makes the change that puts record under k. The record is marshalled straight into its envelope.
 func encode(k key, record any) (change, error) {
 	if k.id == "" {
-		return change{}, cnm.FieldErrorf(cnm.Invalid, "id", "a %s has no identifier", k.kind)
+		return change{}, cnm.Errorf(cnm.Invalid, "a %s has no identifier", k.kind)
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, 1024))
 	at := begin(buf, schemaVersion)

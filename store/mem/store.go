@@ -127,17 +127,17 @@ func (s *Store) usable(ctx context.Context) error {
 func (s *Store) check(r cnm.Records) error {
 	for _, nw := range r.Networks {
 		if nw.ID == "" {
-			return cnm.FieldErrorf(cnm.Invalid, "id", "network %q has no identifier", nw.Name)
+			return cnm.Errorf(cnm.Invalid, "network %q has no identifier", nw.Name)
 		}
 	}
 	for _, sb := range r.Sandboxes {
 		if sb.ID == "" {
-			return cnm.FieldErrorf(cnm.Invalid, "id", "sandbox %q has no identifier", sb.Name)
+			return cnm.Errorf(cnm.Invalid, "sandbox %q has no identifier", sb.Name)
 		}
 	}
 	for _, j := range r.Joins {
 		if j.Endpoint == "" {
-			return cnm.FieldErrorf(cnm.Invalid, "id", "a join to sandbox %q names no endpoint", j.Sandbox)
+			return cnm.Errorf(cnm.Invalid, "a join to sandbox %q names no endpoint", j.Sandbox)
 		}
 	}
 	return s.checkEndpoints(r.Endpoints)
@@ -147,7 +147,7 @@ func (s *Store) check(r cnm.Records) error {
 func (s *Store) checkEndpoints(endpoints []cnm.Endpoint) error {
 	for i, ep := range endpoints {
 		if ep.ID == "" {
-			return cnm.FieldErrorf(cnm.Invalid, "id", "endpoint %q has no identifier", ep.Name)
+			return cnm.Errorf(cnm.Invalid, "endpoint %q has no identifier", ep.Name)
 		}
 		old, known := s.endpoints[ep.ID]
 		if !known {

@@ -26,6 +26,7 @@ func Rules() []Rule {
 		{"names", "a room or type is named for what it gives", Names},
 		{"kinds", "every kind of error has a status in every protocol", Kinds},
 		{"tour", "a reader who follows the tour finds what it names", Tour},
+		{"fields", "who reads that a field is wrong finds the option of that name", Fields},
 		{"modules", "whoever imports the module builds what we test", Modules},
 	}
 }
