@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -25,7 +24,7 @@ type DaemonConfig struct {
 	StateDir   string      // networks and kept endpoints, over restarts of the machine
 	RunDir     string      // everything else, until the machine restarts
 	Socket     string      // of the API
-	SocketMode fs.FileMode // of the socket: 0666, or 0660 for its group alone
+	SocketMode fs.FileMode // of the socket: 0666, 0660 or 0600
 	LogFormat  string      // text or json
 	LogLevel   slog.Level
 }
@@ -55,7 +54,7 @@ func keys() []setting {
 		{"state", "/var/lib/cnm", "directory of networks and kept endpoints, which outlive a restart of the machine", false},
 		{"run", "/run/cnm", "directory of everything else, which does not", false},
 		{"socket", "", "the API's socket (default cnm.sock in the run directory)", false},
-		{"socket-mode", "0666", "permissions of the socket: 0666, or 0660 for its group alone", false},
+		{"socket-mode", "0666", "permissions of the socket: 0666, 0660 for the group cnm alone, or 0600 for root alone", false},
 		{"log-format", "text", "text or json", false},
 		{"log-level", "info", "debug, info, warn or error", true},
 	}
@@ -120,6 +119,11 @@ func (s *source) load() (settings, error) {
 // socketMax is the longest path of a unix socket in bytes (unix(7): sun_path is 108 with its end).
 const socketMax = 107
 
+// socketModes are the permissions that make sense on a socket: to connect is to write, so each reader is a writer too, and we are one.
+func socketModes() map[string]fs.FileMode {
+	return map[string]fs.FileMode{"0600": 0o600, "0660": 0o660, "0666": 0o666}
+}
+
 // config checks the settings.
 func (s *settings) config() (DaemonConfig, error) {
 	cfg := DaemonConfig{StateDir: s.State, RunDir: s.Run, Socket: s.Socket, LogFormat: s.LogFormat}
@@ -131,11 +135,11 @@ func (s *settings) config() (DaemonConfig, error) {
 	if len(s.Socket) > socketMax {
 		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket", "socket %q is %d bytes long, and Linux takes %d; choose a shorter --socket", s.Socket, len(s.Socket), socketMax)
 	}
-	mode, err := strconv.ParseUint(s.SocketMode, 8, 32)
-	if err != nil || mode&^0o777 != 0 || mode&0o600 != 0o600 {
-		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket-mode", "socket-mode %q is no permission in octal digits; write 0666 or 0660", s.SocketMode)
+	mode, ok := socketModes()[s.SocketMode]
+	if !ok {
+		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket-mode", "socket-mode %q is unknown; use 0666, 0660 or 0600", s.SocketMode)
 	}
-	cfg.SocketMode = fs.FileMode(mode)
+	cfg.SocketMode = mode
 	if s.LogFormat != "text" && s.LogFormat != "json" {
 		return cfg, cnm.FieldErrorf(cnm.Invalid, "log-format", "log-format %q is unknown; use text or json", s.LogFormat)
 	}

@@ -43,7 +43,7 @@ type Config struct {
 	StateDir   string
 	RunDir     string
 	Socket     string
-	SocketMode fs.FileMode // 0666 or 0660
+	SocketMode fs.FileMode // 0666, 0660 or 0600
 	// Pools are the prefixes that networks without subnets get theirs from; nil: the built-in ones.
 	Pools []pool.DefaultPool
 	// LinkDir gets a second name of each namespace for other tools; "" for none.
