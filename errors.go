@@ -85,7 +85,7 @@ func (k Kind) Error() string { return strings.ReplaceAll(k.Code().Name, "_", " "
 // and which input field it concerns, and why. Its text is for the person who reads it: lower case, naming the thing, the
 // value and the way out. Values are immutable once returned.
 type Error struct {
-	Op    string // the verb, as in "attach"; set once, by the outermost caller
+	Op    string // the operation, as in "network create" or "attach", by the name that events have; set once, by the outermost caller
 	Kind  Kind
 	Field string // the input at fault, in the caller's words ("subnet", "publish"); empty if none
 

@@ -12,7 +12,7 @@ import (
 
 // CreateEndpoint makes an endpoint that is in no sandbox yet: its name, addresses and MAC are taken.
 func (c *Controller) CreateEndpoint(ctx context.Context, id cnm.NetworkID, spec cnm.EndpointSpec) (ep cnm.Endpoint, err error) {
-	defer func() { err = cnm.During("create endpoint", err) }()
+	defer func() { err = cnm.During("endpoint create", err) }()
 	h, err := c.claimAttachment(ctx, id, "", "")
 	if err != nil {
 		return cnm.Endpoint{}, err
@@ -150,7 +150,7 @@ func decideEndpoint(ctx context.Context, u *undo.Stack, d cnm.Driver, nw cnm.Net
 
 // DeleteEndpoint removes an endpoint. One in a sandbox is refused, or, with force, leaves it first.
 func (c *Controller) DeleteEndpoint(ctx context.Context, id cnm.EndpointID, force bool) (err error) {
-	defer func() { err = cnm.During("delete endpoint", err) }()
+	defer func() { err = cnm.During("endpoint delete", err) }()
 	at, h, err := c.claimEndpoint(ctx, id)
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 
 // Join ties an existing endpoint to a sandbox. On an error nothing has changed.
 func (c *Controller) Join(ctx context.Context, id cnm.EndpointID, sb cnm.SandboxID, spec cnm.JoinSpec) (at cnm.Attachment, err error) {
-	defer func() { err = cnm.During("join", err) }()
+	defer func() { err = cnm.During("endpoint join", err) }()
 	ep, ok := c.table.endpoint(id)
 	if !ok {
 		return at, noEndpoint(id)
@@ -166,7 +166,7 @@ func (c *Controller) unplug(ctx context.Context, at cnm.Attachment) error {
 
 // Leave unties an endpoint from its sandbox. The endpoint stays, with its addresses.
 func (c *Controller) Leave(ctx context.Context, id cnm.EndpointID) (err error) {
-	defer func() { err = cnm.During("leave", err) }()
+	defer func() { err = cnm.During("endpoint leave", err) }()
 	at, h, err := c.claimEndpoint(ctx, id)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 // CreateNetwork makes a network. The name must be free; overlapping subnets, unknown options and whatever the driver cannot
 // do are refused before anything is recorded.
 func (c *Controller) CreateNetwork(ctx context.Context, spec cnm.NetworkSpec) (nw cnm.Network, err error) {
-	defer func() { err = cnm.During("create network", err) }()
+	defer func() { err = cnm.During("network create", err) }()
 	if c.readOnly != nil {
 		return cnm.Network{}, c.readOnly
 	}
@@ -101,7 +101,7 @@ func decode(d cnm.Driver, nw cnm.Network, ep *cnm.Endpoint) error {
 // DeleteNetwork removes a network. One in use is refused with the names of its endpoints, or, with force,
 // its endpoints are removed first.
 func (c *Controller) DeleteNetwork(ctx context.Context, id cnm.NetworkID, force bool) (err error) {
-	defer func() { err = cnm.During("delete network", err) }()
+	defer func() { err = cnm.During("network delete", err) }()
 	if c.readOnly != nil {
 		return c.readOnly
 	}

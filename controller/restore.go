@@ -14,7 +14,7 @@ import (
 func (c *Controller) restore(ctx context.Context) error {
 	c.replayAddresses(ctx)
 	if err := c.declare(ctx); err != nil {
-		return cnm.During("restore the firewall", err)
+		return cnm.During("firewall restore", err)
 	}
 	c.finish(ctx, false)
 	c.reconcileAll(ctx, true)

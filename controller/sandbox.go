@@ -13,7 +13,7 @@ import (
 
 // CreateSandbox makes a sandbox with a namespace of its own, or adopts the one named.
 func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (sb cnm.Sandbox, err error) {
-	defer func() { err = cnm.During("create sandbox", err) }()
+	defer func() { err = cnm.During("sandbox create", err) }()
 	if c.readOnly != nil {
 		return cnm.Sandbox{}, c.readOnly
 	}
@@ -125,7 +125,7 @@ func (c *Controller) readySandbox(id cnm.SandboxID) (cnm.Sandbox, error) {
 // DeleteSandbox takes all endpoints out of a sandbox (those that are kept stay, the others end) and ends it. A
 // namespace that is not ours is left as it is.
 func (c *Controller) DeleteSandbox(ctx context.Context, id cnm.SandboxID) (err error) {
-	defer func() { err = cnm.During("delete sandbox", err) }()
+	defer func() { err = cnm.During("sandbox delete", err) }()
 	if c.readOnly != nil {
 		return c.readOnly
 	}
@@ -204,7 +204,7 @@ func (c *Controller) endSandbox(ctx context.Context, sb cnm.Sandbox) (err error)
 
 // Files prepares the sandbox for a process to be started there: it writes the sandbox's name files, and returns where they are.
 func (c *Controller) Files(ctx context.Context, id cnm.SandboxID) (f cnm.NameFiles, err error) {
-	defer func() { err = cnm.During("write the name files", err) }()
+	defer func() { err = cnm.During("sandbox enter", err) }()
 	if c.readOnly != nil {
 		return f, c.readOnly
 	}

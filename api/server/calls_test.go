@@ -32,7 +32,7 @@ func TestNetworkCalls(t *testing.T) {
 		t.Errorf("by prefix %+v", byID)
 	}
 	_, err := r.refused("DELETE", "/v1/networks/front", "")
-	isKind(t, err, cnm.Busy, "network rm: the network has endpoints")
+	isKind(t, err, cnm.Busy, "network delete: the network has endpoints")
 	if status, text := r.do("DELETE", "/v1/networks/front?force=true", ""); status != 204 || text != "" {
 		t.Errorf("forced: %d %s", status, text)
 	}

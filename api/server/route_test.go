@@ -187,7 +187,7 @@ func TestLogsChangesAlone(t *testing.T) {
 		{`"call":"sandbox create"`, `"sandbox":"web"`},
 		{`"call":"attach"`, `"sandbox":"web"`, `"network":"front"`, `"endpoint_id":"`},
 		{`"call":"endpoint create"`, `"endpoint":"front/spare"`},
-		{`"call":"network rm"`, `"level":"WARN"`, `"kind":"busy"`, `"path":"/v1/networks/front"`, `"err":"`},
+		{`"call":"network delete"`, `"level":"WARN"`, `"kind":"busy"`, `"path":"/v1/networks/front"`, `"err":"`},
 	} {
 		for _, part := range parts {
 			if !strings.Contains(lines[i], part) {

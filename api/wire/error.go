@@ -12,9 +12,9 @@ import (
 // objects are the same.
 type Error struct {
 	Kind       string         `json:"kind"`         // a name of [cnm.Kinds]
-	Op         string         `json:"op,omitempty"` // the verb
+	Op         string         `json:"op,omitempty"` // the operation, as "network create"
 	Field      string         `json:"field,omitempty"`
-	Message    string         `json:"message"` // without the verb
+	Message    string         `json:"message"` // without the operation
 	NetworkID  cnm.NetworkID  `json:"network_id,omitempty"`
 	EndpointID cnm.EndpointID `json:"endpoint_id,omitempty"`
 	SandboxID  cnm.SandboxID  `json:"sandbox_id,omitempty"`

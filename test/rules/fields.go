@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"regexp"
 	"slices"
-	"strconv"
 )
 
 // Fields finds errors whose field is no option of the command line, as docs/cli.md lists them, no noun that an argument names, and no
@@ -118,9 +117,8 @@ func (s *fieldSearch) field(f *File, in []function, given ast.Expr) {
 
 // values are the strings that an expression may be. A parameter is none: its function becomes one whose callers are looked at.
 func (s *fieldSearch) values(f *File, in []function, x ast.Expr) ([]string, bool) {
-	if lit, ok := x.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-		v, err := strconv.Unquote(lit.Value)
-		return []string{v}, err == nil
+	if v, ok := text(x); ok {
+		return []string{v}, true
 	}
 	id, ok := x.(*ast.Ident)
 	if !ok {
@@ -158,38 +156,39 @@ func (s *fieldSearch) constant(f *File, name string) ([]string, bool) {
 // assigned are the strings that a name is given below a node: as a constant, by assignment, or by a loop over a list.
 func assigned(below ast.Node, name string) []string {
 	var values []string
-	add := func(x ast.Expr) {
-		if lit, ok := x.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-			if v, err := strconv.Unquote(lit.Value); err == nil {
-				values = append(values, v)
-			}
-		}
-	}
 	ast.Inspect(below, func(n ast.Node) bool {
-		switch x := n.(type) {
-		case *ast.ValueSpec:
-			for i, id := range x.Names {
-				if id.Name == name && i < len(x.Values) {
-					add(x.Values[i])
-				}
-			}
-		case *ast.AssignStmt:
-			for i, left := range x.Lhs {
-				if selector(left) == name && len(x.Lhs) == len(x.Rhs) {
-					add(x.Rhs[i])
-				}
-			}
-		case *ast.RangeStmt:
-			list, ok := x.X.(*ast.CompositeLit)
-			if ok && x.Value != nil && selector(x.Value) == name {
-				for _, e := range list.Elts {
-					add(e)
-				}
+		for _, x := range givenTo(n, name) {
+			if v, ok := text(x); ok {
+				values = append(values, v)
 			}
 		}
 		return true
 	})
 	return values
+}
+
+// givenTo is what a statement or declaration gives to a name.
+func givenTo(n ast.Node, name string) []ast.Expr {
+	var given []ast.Expr
+	switch x := n.(type) {
+	case *ast.ValueSpec:
+		for i, id := range x.Names {
+			if id.Name == name && i < len(x.Values) {
+				given = append(given, x.Values[i])
+			}
+		}
+	case *ast.AssignStmt:
+		for i, left := range x.Lhs {
+			if selector(left) == name && len(x.Lhs) == len(x.Rhs) {
+				given = append(given, x.Rhs[i])
+			}
+		}
+	case *ast.RangeStmt:
+		if list, ok := x.X.(*ast.CompositeLit); ok && x.Value != nil && selector(x.Value) == name {
+			given = list.Elts
+		}
+	}
+	return given
 }
 
 // parameters are the names of a function's parameters, in their order.
