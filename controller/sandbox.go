@@ -104,10 +104,18 @@ func (t *table) adopt(sb cnm.Sandbox) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && id != sb.ID {
-		return cnm.FieldErrorf(cnm.Exists, "netns", "namespace %s is sandbox %q already; use that one, or remove it first", sb.Namespace.Path, t.sandboxes[id].Name)
+		return adoptedTwice(sb, t.sandboxes[id].Name)
 	}
 	t.putLocked(cnm.Records{Sandboxes: []cnm.Sandbox{sb}})
 	return nil
+}
+
+// adoptedTwice is the error of a namespace that is another sandbox already.
+func adoptedTwice(sb cnm.Sandbox, other string) error {
+	if sb.PID != 0 {
+		return cnm.FieldErrorf(cnm.Exists, "pid", "pid %d is in sandbox %q already; use that one, or remove it first", sb.PID, other)
+	}
+	return cnm.FieldErrorf(cnm.Exists, "netns", "netns %s is sandbox %q already; use that one, or remove it first", sb.Namespace.Path, other)
 }
 
 // readySandbox is a sandbox that may get endpoints.

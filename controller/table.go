@@ -72,7 +72,7 @@ func (t *table) add(r cnm.Records) error {
 			return cnm.FieldErrorf(cnm.Exists, "name", "sandbox %q exists (%s); choose another name or remove it first", t.sandboxes[id].Name, id[:12])
 		}
 		if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && sb.Namespace.Cookie != 0 {
-			return cnm.FieldErrorf(cnm.Exists, "netns", "namespace %s is sandbox %q already; use that one, or remove it first", sb.Namespace.Path, t.sandboxes[id].Name)
+			return adoptedTwice(sb, t.sandboxes[id].Name)
 		}
 	}
 	for _, ep := range r.Endpoints {

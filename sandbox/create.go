@@ -80,7 +80,10 @@ func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, exists error) (cnm.Na
 			return sb.Namespace, ns.Close()
 		}
 	}
-	return cnm.Namespace{}, sandboxError(sb, exists, "a namespace is pinned at %s already: choose another name, or unmount and remove it", s.pin(sb))
+	return cnm.Namespace{}, &cnm.Error{
+		Kind: cnm.Exists, Field: "name", Sandbox: sb.ID,
+		Err: fmt.Errorf("a namespace is pinned at %s already; choose another name, or unmount and remove it: %w", s.pin(sb), exists),
+	}
 }
 
 // furnish prepares the new namespace that the calling thread is in.
@@ -123,27 +126,26 @@ func (s *Stack) Furnish(_ context.Context, ns cnm.OpenNamespace) error {
 
 // adopt looks at a namespace that somebody else owns.
 func (s *Stack) adopt(sb cnm.Sandbox) (cnm.Namespace, error) {
-	field, path := "netns", sb.Namespace.Path
+	path := sb.Namespace.Path
 	if sb.PID != 0 {
-		field, path = "pid", fmt.Sprintf("/proc/%d/ns/net", sb.PID)
-	}
-	fail := func(cause error, format string, args ...any) error {
-		return &cnm.Error{Kind: kindOf(cause), Field: field, Sandbox: sb.ID, Err: fmt.Errorf(format+": %w", append(args, cause)...)}
-	}
-	if sb.PID == 0 && !filepath.IsAbs(path) {
-		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, field, "namespace path %q: give an absolute path", path)
+		path = fmt.Sprintf("/proc/%d/ns/net", sb.PID)
+	} else if !filepath.IsAbs(path) {
+		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, "netns", "netns %q is no absolute path; write it as /run/netns/NAME", path)
 	}
 	ns, err := find(sb)
 	if err != nil {
-		return cnm.Namespace{}, fail(err, "adopt a namespace for sandbox %s", sb.Name)
+		return cnm.Namespace{}, adoptError(sb, err)
 	}
 	defer ns.Close()
 	cookie, err := ns.Cookie()
 	if err != nil {
-		return cnm.Namespace{}, fail(err, "look at the namespace %s", path)
+		return cnm.Namespace{}, adoptError(sb, err)
+	}
+	if cookie == s.host && sb.PID != 0 {
+		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is in the host's own stack; ask for that by its name, as --netns host", sb.PID)
 	}
 	if cookie == s.host {
-		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, field, "%s is the host's own stack: ask for it by its name, as netns host", path)
+		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, "netns", "netns %s is the host's own stack; ask for that by its name, as --netns host", path)
 	}
 	sb.Namespace = cnm.Namespace{Path: path, Cookie: uint64(cookie)}
 	s.remember(sb, cookie)

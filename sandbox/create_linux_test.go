@@ -154,6 +154,7 @@ func TestAdoptRefuses(t *testing.T) {
 			os.Symlink(one, "/run/foreign/symlink"),
 			unix.Mkfifo("/run/foreign/fifo", 0o600),
 			os.WriteFile("/run/foreign/file", nil, 0o600),
+			os.Symlink("loop", "/run/foreign/loop"),
 		); err != nil {
 			t.Fatal(err)
 		}
@@ -163,29 +164,60 @@ func TestAdoptRefuses(t *testing.T) {
 			sb    cnm.Sandbox
 			kind  cnm.Kind
 			field string
+			says  string
 		}{
-			"symlink":      {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/symlink"}}, cnm.Invalid, "netns"},
-			"fifo":         {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/fifo"}}, cnm.Invalid, "netns"},
-			"file":         {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/file"}}, cnm.Invalid, "netns"},
-			"directory":    {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign"}}, cnm.Invalid, "netns"},
-			"mount":        {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/proc/self/ns/mnt"}}, cnm.Invalid, "netns"},
-			"relative":     {cnm.Sandbox{Namespace: cnm.Namespace{Path: "run/foreign/one"}}, cnm.Invalid, "netns"},
-			"nothing":      {cnm.Sandbox{}, cnm.Invalid, "netns"},
-			"missing":      {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/two"}}, cnm.NotFound, "netns"},
-			"host by path": {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/proc/self/ns/net"}}, cnm.Invalid, "netns"},
-			"host by pid":  {cnm.Sandbox{PID: os.Getpid()}, cnm.Invalid, "pid"},
-			"dead":         {cnm.Sandbox{PID: dead}, cnm.NotFound, "pid"},
+			"symlink":      {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/symlink"}}, cnm.Invalid, "netns", "netns /run/foreign/symlink: open network namespace /run/foreign/symlink: is a symbolic link, name its target instead; give the path of a network namespace, as /run/netns/NAME"},
+			"fifo":         {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/fifo"}}, cnm.Invalid, "netns", "netns /run/foreign/fifo: open network namespace /run/foreign/fifo: not a network namespace; give the path of a network namespace, as /run/netns/NAME"},
+			"file":         {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/file"}}, cnm.Invalid, "netns", "; give the path"},
+			"directory":    {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign"}}, cnm.Invalid, "netns", "; give the path"},
+			"mount":        {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/proc/self/ns/mnt"}}, cnm.Invalid, "netns", "; give the path"},
+			"relative":     {cnm.Sandbox{Namespace: cnm.Namespace{Path: "run/foreign/one"}}, cnm.Invalid, "netns", `netns "run/foreign/one" is no absolute path; write it as /run/netns/NAME`},
+			"nothing":      {cnm.Sandbox{}, cnm.Invalid, "netns", `netns "" is no absolute path; write it as /run/netns/NAME`},
+			"missing":      {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/two"}}, cnm.NotFound, "netns", "netns /run/foreign/two: open network namespace /run/foreign/two: no such file or directory; give the path of a network namespace, as /run/netns/NAME"},
+			"loop":         {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/loop/one"}}, cnm.Invalid, "netns", "; give the path"},
+			"below a file": {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/foreign/file/one"}}, cnm.Invalid, "netns", "; give the path"},
+			"too long":     {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/" + strings.Repeat("x", 300)}}, cnm.Invalid, "netns", "; give the path"},
+			"with a zero":  {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/run/\x00"}}, cnm.Invalid, "netns", "; give the path"},
+			"host by path": {cnm.Sandbox{Namespace: cnm.Namespace{Path: "/proc/self/ns/net"}}, cnm.Invalid, "netns", "netns /proc/self/ns/net is the host's own stack; ask for that by its name, as --netns host"},
+			"host by pid":  {cnm.Sandbox{PID: os.Getpid()}, cnm.Invalid, "pid", " is in the host's own stack; ask for that by its name, as --netns host"},
+			"negative":     {cnm.Sandbox{PID: -1}, cnm.Invalid, "pid", "pid -1: open network namespace of process -1: number is not that of a process: invalid argument; give that of a running process"},
+			"too high":     {cnm.Sandbox{PID: 1<<32 + os.Getpid()}, cnm.Invalid, "pid", "; give that of a running process"},
+			"dead":         {cnm.Sandbox{PID: dead}, cnm.NotFound, "pid", ": process is gone; give that of a running process"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				tc.sb.ID, tc.sb.Name = cnm.NewSandboxID(), "box"
 				_, err := g.stack.Create(t.Context(), tc.sb)
 				var e *cnm.Error
-				if !errors.As(err, &e) || e.Kind != tc.kind || e.Field != tc.field {
-					t.Errorf("error %v (kind %v), want %v of %s", err, cnm.KindOf(err), tc.kind, tc.field)
+				if !errors.As(err, &e) || e.Kind != tc.kind || e.Field != tc.field || !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("error %v (kind %v), want %v of %s: %s", err, cnm.KindOf(err), tc.kind, tc.field, tc.says)
 				}
 			})
 		}
 	})
+}
+
+// TestAdoptErrors is for the refusals of a kernel that no test can have at will.
+func TestAdoptErrors(t *testing.T) {
+	t.Parallel()
+	path, pid := cnm.Sandbox{Namespace: cnm.Namespace{Path: "/a"}}, cnm.Sandbox{PID: 7}
+	for _, tc := range []struct {
+		sb    cnm.Sandbox
+		cause error
+		kind  cnm.Kind
+		field string
+		says  string
+	}{
+		{path, unix.EACCES, cnm.NotPermitted, "netns", "netns /a: permission denied; the daemon has to be root in the user namespace that owns it"},
+		{pid, unix.EPERM, cnm.NotPermitted, "pid", "pid 7: operation not permitted; the daemon has to be root in the user namespace that owns it"},
+		{pid, unix.EMFILE, cnm.Exhausted, "pid", "pid 7: too many open files"},
+		{path, unix.EIO, cnm.Internal, "netns", "netns /a: input/output error"},
+	} {
+		err := adoptError(tc.sb, tc.cause)
+		var e *cnm.Error
+		if !errors.As(err, &e) || e.Kind != tc.kind || e.Field != tc.field || err.Error() != tc.says || !errors.Is(err, tc.cause) {
+			t.Errorf("%v (kind %v), want %q, %v of %s", err, cnm.KindOf(err), tc.says, tc.kind, tc.field)
+		}
+	}
 }
 
 func TestHost(t *testing.T) {

@@ -19,6 +19,22 @@ func sandboxError(sb cnm.Sandbox, cause error, format string, args ...any) error
 	return &cnm.Error{Kind: kindOf(cause), Sandbox: sb.ID, Err: fmt.Errorf(format+": %w", append(args, cause)...)}
 }
 
+// adoptError is an error about the namespace that a sandbox was to adopt, with what to give in its place.
+func adoptError(sb cnm.Sandbox, cause error) error {
+	kind := kindOf(cause)
+	field, what, give := "netns", "netns "+sb.Namespace.Path, "the path of a network namespace, as /run/netns/NAME"
+	if sb.PID != 0 {
+		field, what, give = "pid", fmt.Sprintf("pid %d", sb.PID), "that of a running process"
+	}
+	way := ""
+	if kind == cnm.NotFound || kind == cnm.Invalid {
+		way = "; give " + give
+	} else if kind == cnm.NotPermitted {
+		way = "; the daemon has to be root in the user namespace that owns it"
+	}
+	return &cnm.Error{Kind: kind, Field: field, Sandbox: sb.ID, Err: fmt.Errorf("%s: %w%s", what, cause, way)}
+}
+
 // endpointError is an error about an endpoint in its sandbox.
 func endpointError(at cnm.Attachment, cause error, format string, args ...any) error {
 	return &cnm.Error{
@@ -47,7 +63,7 @@ func kindOf(err error) cnm.Kind {
 		return cnm.NotFound
 	case is(fs.ErrExist):
 		return cnm.Exists
-	case is(netns.ErrNotNamespace, netns.ErrSymlink, unix.EINVAL, unix.ENOTDIR, unix.ENAMETOOLONG):
+	case is(netns.ErrNotNamespace, netns.ErrSymlink, unix.EINVAL, unix.ENOTDIR, unix.ENAMETOOLONG, unix.ELOOP):
 		return cnm.Invalid
 	case is(unix.EPERM, unix.EACCES):
 		return cnm.NotPermitted

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"strings"
 
@@ -146,6 +147,9 @@ func openNumbered(pid, pidFd int) (int, error) {
 // openPidfd opens a process so that its number can no longer be confused. The
 // descriptor does not block.
 func openPidfd(pid int) (int, error) {
+	if pid <= 0 || pid > math.MaxInt32 { // the kernel would take the lower half of a longer one
+		return -1, fmt.Errorf("number is not that of a process: %w", unix.EINVAL)
+	}
 	fd, err := unix.PidfdOpen(pid, unix.O_NONBLOCK)
 	switch {
 	case errors.Is(err, unix.ESRCH):

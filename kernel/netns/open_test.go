@@ -132,7 +132,7 @@ func TestOfProcessThatIsAZombie(t *testing.T) {
 
 func TestOfProcessThatIsNone(t *testing.T) {
 	t.Parallel()
-	for _, pid := range []int{0, -1} {
+	for _, pid := range []int{0, -1, 1<<32 + os.Getpid()} {
 		if ns, err := netns.OfProcess(pid); !errors.Is(err, unix.EINVAL) {
 			ns.Close()
 			t.Errorf("OfProcess(%d) gave %v, want EINVAL", pid, err)
