@@ -112,7 +112,7 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, command []string) error {
 	cl := a.client()
 	defer cl.Close()
 	stop := a.waiting(cmd, command)
-	entry, err := a.prepare(ctx, cl, f)
+	entry, m, err := a.prepare(ctx, cl, f)
 	stop()
 	if err != nil {
 		return err
@@ -124,74 +124,105 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, command []string) error {
 		p.After = []string{"sandbox", "rm", "--socket", a.socketPath(), string(entry.ID)}
 	}
 	err = a.launch(ctx, p)
-	if f.detach && err == nil {
+	switch {
+	case err != nil: // the command never began
+		return errors.Join(err, m.undo(ctx, cl))
+	case f.detach:
 		_, err = fmt.Fprintln(a.out, entry.Name)
-		return err
-	}
-	if f.remove {
-		err = errors.Join(err, clean(ctx, cl, &entry))
+	case f.remove:
+		err = m.clean(ctx, cl)
 	}
 	return err
 }
 
+// made is what was made for a command.
+type made struct {
+	sandbox string
+	network string // the network default, if it was not there
+}
+
 // clean deletes the sandbox, also when the command line was interrupted. One that is gone by now is no failure.
-func clean(ctx context.Context, cl *client.Client, e *wire.Entry) error {
+func (m made) clean(ctx context.Context, cl *client.Client) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
-	err := cl.DeleteSandbox(ctx, string(e.ID))
+	err := cl.DeleteSandbox(ctx, m.sandbox)
 	if errors.Is(err, cnm.NotFound) {
 		return nil
 	}
 	return err
 }
 
+// undo deletes all that was made, for a command that never began. The network stays where another uses it by now.
+func (m made) undo(ctx context.Context, cl *client.Client) error {
+	err := m.clean(ctx, cl)
+	if m.network == "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	gone := cl.DeleteNetwork(ctx, m.network, false)
+	if errors.Is(gone, cnm.NotFound) || errors.Is(gone, cnm.Busy) {
+		gone = nil
+	}
+	return errors.Join(err, gone)
+}
+
 // prepare makes the sandbox and attaches it. What was made is deleted again if any of it fails.
-func (a *app) prepare(ctx context.Context, cl *client.Client, f *runFlags) (wire.Entry, error) {
+func (a *app) prepare(ctx context.Context, cl *client.Client, f *runFlags) (entry wire.Entry, m made, err error) {
 	sb, err := cl.CreateSandbox(ctx, f.sandbox)
 	if err != nil {
-		return wire.Entry{}, err
+		return entry, m, err
 	}
-	entry := wire.Entry{ID: sb.ID}
-	eps, err := f.attach(ctx, cl, string(sb.ID))
+	m.sandbox = string(sb.ID)
+	eps, err := f.attach(ctx, cl, &m)
 	if err == nil {
 		a.report(f.endpoint.Publish, eps)
-		entry, err = cl.Enter(ctx, string(sb.ID))
+		entry, err = cl.Enter(ctx, m.sandbox)
 	}
 	if err != nil {
-		return entry, errors.Join(err, clean(ctx, cl, &wire.Entry{ID: sb.ID}))
+		return entry, m, errors.Join(err, m.undo(ctx, cl))
 	}
-	return entry, nil
+	return entry, m, nil
 }
 
 // attach puts the sandbox on its networks, in order.
-func (f *runFlags) attach(ctx context.Context, cl *client.Client, sandbox string) ([]wire.Endpoint, error) {
+func (f *runFlags) attach(ctx context.Context, cl *client.Client, m *made) ([]wire.Endpoint, error) {
 	switch {
 	case len(f.networks) == 0:
-		ep, err := f.attachDefault(ctx, cl, sandbox)
+		ep, err := f.attachDefault(ctx, cl, m)
 		return []wire.Endpoint{ep}, err
 	case f.networks[0] == "none":
 		return nil, nil
 	case len(f.networks) == 1:
-		ep, err := cl.Attach(ctx, wire.Attach{Sandbox: sandbox, Network: f.networks[0], EndpointSettings: f.endpoint})
+		ep, err := cl.Attach(ctx, wire.Attach{Sandbox: m.sandbox, Network: f.networks[0], EndpointSettings: f.endpoint})
 		return []wire.Endpoint{ep}, err
 	default:
-		return f.attachSeveral(ctx, cl, sandbox)
+		return f.attachSeveral(ctx, cl, m.sandbox)
 	}
 }
 
-// attachDefault joins the network default, and makes it where it is not there. Another may make it at the same time.
-func (f *runFlags) attachDefault(ctx context.Context, cl *client.Client, sandbox string) (wire.Endpoint, error) {
+// attachDefault joins the network default, and makes it where it is not there. Another may make it at the same time, and delete
+// it again where its command did not begin.
+func (f *runFlags) attachDefault(ctx context.Context, cl *client.Client, m *made) (wire.Endpoint, error) {
 	const name = "default"
-	req := wire.Attach{Sandbox: sandbox, Network: name, EndpointSettings: f.endpoint}
-	ep, err := cl.Attach(ctx, req)
-	if !errors.Is(err, cnm.NotFound) {
-		return ep, err
+	for {
+		ep, err := cl.Attach(ctx, wire.Attach{Sandbox: m.sandbox, Network: name, EndpointSettings: f.endpoint})
+		if !isAbout(err, cnm.NotFound, "network") {
+			return ep, err
+		}
+		nw, err := cl.CreateNetwork(ctx, wire.NetworkCreate{Name: name})
+		if err == nil {
+			m.network = string(nw.ID)
+		} else if !isAbout(err, cnm.Exists, "name") {
+			return ep, err
+		}
 	}
-	_, err = cl.CreateNetwork(ctx, wire.NetworkCreate{Name: name})
-	if err != nil && !errors.Is(err, cnm.Exists) {
-		return ep, err
-	}
-	return cl.Attach(ctx, req)
+}
+
+// isAbout tells whether an error is of a kind and about a field.
+func isAbout(err error, kind cnm.Kind, field string) bool {
+	e, ok := errors.AsType[*cnm.Error](err)
+	return ok && e.Kind == kind && e.Field == field
 }
 
 // attachSeveral gives each network the addresses that are its own, and publishes at the end, where the default gateway is known.
