@@ -20,7 +20,7 @@ import (
 const marker = "CNM_KERNELTEST"
 
 // Run runs fn as the test t in a process of its own, as root of new user,
-// network and mount namespaces: every mount is private, /run is an empty tmpfs,
+// network, mount and process namespaces: every mount is private, /run is an empty tmpfs,
 // lo is up and there is no other link. The caller's test becomes what fn's
 // became, passed, failed or skipped, and so do fn's subtests; output is
 // relayed. Anything that precedes Run in the test function runs in both
@@ -31,7 +31,7 @@ const marker = "CNM_KERNELTEST"
 // mount or a thread in another network namespace is left.
 //
 // The test's deadline holds in the isolated process too, which dies with the
-// caller. Where the kernel refuses namespaces the test is skipped with the
+// caller, and takes with it what it started (see [netns.RunIsolated]). Where the kernel refuses namespaces the test is skipped with the
 // switches to set. Run cannot be nested.
 func Run(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -16,11 +17,12 @@ import (
 // roleVariable tells a process started by helper what to be.
 const roleVariable = "CNM_NETNS_TEST_ROLE"
 
-// helper gives a command that runs this test binary as TestHelper in a role.
-// Its stdin is to be kept open for as long as it is to live.
-func helper(role string) *exec.Cmd {
+// helper gives a command that runs this test binary as TestHelper in a role, and
+// has it start another in the next one. Its stdin is to be kept open for as long
+// as it is to live.
+func helper(roles ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestHelper$")
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Env = append(os.Environ(), roleVariable+"="+strings.Join(roles, " "))
 	cmd.Stderr = os.Stderr
 	return cmd
 }
@@ -68,12 +70,23 @@ func (p *process) pid() int { return p.Process.Pid }
 // TestHelper is no test but what helpers run.
 func TestHelper(t *testing.T) {
 	t.Parallel()
-	switch os.Getenv(roleVariable) {
+	role, next, _ := strings.Cut(os.Getenv(roleVariable), " ")
+	switch role {
 	case "wait":
 		fmt.Print("up\n")
 		_, _ = io.Copy(io.Discard, os.Stdin)
-	case "isolate": // as "wait", in namespaces of its own, under a process that can be killed
+	case "forsake": // as "wait", and a process that nobody waits for does the same
 		cmd := helper("wait")
+		cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Error(err)
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+	case "number":
+		fmt.Printf("%d\n", os.Getpid())
+	case "isolate": // the next role, in namespaces of its own, under a process that can be killed
+		cmd := helper(next)
 		cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
 		if err := netns.RunIsolated(cmd); err != nil {
 			t.Error(err)

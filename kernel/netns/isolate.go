@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -29,14 +31,17 @@ func (e *RefusedError) Error() string {
 // Unwrap gives the kernel's answer.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// RunIsolated starts cmd in new user, network and mount namespaces and waits for
-// it. Its uid and gid 0 are the caller's own, so no privilege is
-// needed. Where user namespaces are refused and the caller is root, only the
-// network and mount namespaces are new; where those are refused too the error
-// is a [*RefusedError].
+// RunIsolated starts cmd in new user, network, mount and process namespaces and
+// waits for it. Its uid and gid 0 are the caller's own, so no privilege is
+// needed. Where user namespaces are refused and the caller is root, the others
+// alone are new; where network and mount namespaces are refused too the error is
+// a [*RefusedError].
 //
 // The program is killed when the caller ends, however it ends, or when the
-// command's context does. Its environment starts bare: loopback is down and its
+// command's context does, and with it every process that it has started and left
+// running. (Only the program itself where process namespaces are refused, or where
+// no proc file system may be mounted because parts of the caller's are hidden.)
+// Its environment starts bare: loopback is down, /proc is the caller's and its
 // mounts still propagate until it calls [PrepareStage].
 //
 // The calling goroutine's thread is held until the program has ended: Linux
@@ -60,14 +65,42 @@ func RunIsolated(cmd *exec.Cmd) error {
 // descriptors in the syscall package when user mappings are wanted.
 func allowed() (uintptr, error) {
 	const bare = unix.CLONE_NEWNET | unix.CLONE_NEWNS
-	err := probe(unix.CLONE_NEWUSER | bare)
-	if err == nil {
-		return unix.CLONE_NEWUSER | bare, nil
+	users := uintptr(unix.CLONE_NEWUSER)
+	err := probe(users | bare)
+	if err != nil && os.Geteuid() == 0 && probe(bare) == nil {
+		users, err = 0, nil
 	}
-	if os.Geteuid() == 0 && probe(bare) == nil {
-		return bare, nil
+	if err != nil {
+		return 0, &RefusedError{Err: err}
 	}
-	return 0, &RefusedError{Err: err}
+	if wholeProc() && probe(users|bare|unix.CLONE_NEWPID) == nil {
+		return users | bare | unix.CLONE_NEWPID, nil
+	}
+	return users | bare, nil
+}
+
+// wholeProc tells whether all of /proc is to be seen: the kernel lets a user
+// namespace mount another one only then. The directory of binfmt_misc is empty
+// without what is mounted there, and hides nothing.
+func wholeProc() bool {
+	content, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	for row := range strings.Lines(string(content)) {
+		fields := strings.Fields(row)
+		if len(fields) < 6 {
+			return false
+		}
+		point, options := fields[4], strings.Split(fields[5], ",")
+		if point == "/proc" && slices.Contains(options, "ro") {
+			return false
+		}
+		if strings.HasPrefix(point, "/proc/") && point != "/proc/sys/fs/binfmt_misc" {
+			return false
+		}
+	}
+	return true
 }
 
 // probe starts a process in new namespaces that fails at once, because no
@@ -97,7 +130,8 @@ func isolate(cmd *exec.Cmd, flags uintptr) {
 
 // PrepareStage is the first call of a program started by [RunIsolated]: it
 // makes every mount private, so that nothing mounted here is seen outside,
-// mounts an empty tmpfs on /run, where pins can be made, and raises loopback.
+// mounts an empty tmpfs on /run, where pins can be made, and a /proc of the
+// processes that it can see, and raises loopback.
 // It must not be called in a namespace that is not the caller's own.
 func PrepareStage() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -105,6 +139,11 @@ func PrepareStage() error {
 	}
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return fmt.Errorf("mount a tmpfs on /run: %w", err)
+	}
+	if os.Getpid() == 1 { // the first of a process namespace, which the /proc of before knows by another number
+		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return fmt.Errorf("mount a /proc of its own: %w", err)
+		}
 	}
 	if err := raiseLoopback(); err != nil {
 		return fmt.Errorf("raise loopback: %w", err)

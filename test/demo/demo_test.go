@@ -7,9 +7,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -20,9 +24,20 @@ const performance = time.Minute
 // programs are the demo and what it shows.
 type programs struct{ demo, cnm string }
 
-// build builds both as `make demo` does.
+// build builds both as `make demo` does. It looks at every folder with sources first: go test then knows that its last result
+// says nothing of other ones.
 func build(t *testing.T) programs {
 	t.Helper()
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && path != root && (e.Name() == "bin" || strings.HasPrefix(e.Name(), ".")) {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	p := programs{demo: filepath.Join(dir, "demo"), cnm: filepath.Join(dir, "cnm")}
 	for out, pkg := range map[string]string{p.demo: ".", p.cnm: "../../cmd/cnm"} {
@@ -41,6 +56,10 @@ func (p programs) perform(t *testing.T, args ...string) (rep report, status int)
 	ctx, cancel := context.WithTimeout(t.Context(), performance)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.demo, append([]string{"-cnm", p.cnm, "-json"}, args...)...)
+	// It ends with the test: with the thread that starts it, which is held until then.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
 	err := cmd.Run()

@@ -2,7 +2,7 @@
 
 // Command demo shows what cnm does, as a table of checks that can fail.
 //
-// It starts itself again in new user, network and mount namespaces: that is the "host", and nothing outside of it is
+// It starts itself again in new user, network, mount and process namespaces: that is the "host", and nothing outside of it is
 // touched. A second network namespace, joined by a veth pair, is the LAN neighbour. On the host it starts the daemon of the
 // cnm binary it is given, with directories on a tmpfs that nobody else sees, and talks to it by cnm's command line alone.
 //
