@@ -16,6 +16,7 @@ import (
 // the programs of this test.
 func TestReadme(t *testing.T) {
 	t.Parallel()
+	noteSources(t)
 	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,9 +54,25 @@ func build(m *testing.M) int {
 	return m.Run()
 }
 
+// noteSources looks at every folder with sources of the programs: go test then knows that its last result says nothing of other ones.
+func noteSources(t *testing.T) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && path != root && (e.Name() == "bin" || strings.HasPrefix(e.Name(), ".")) {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestScripts runs each script of testdata in namespaces of its own.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	noteSources(t)
 	files, err := filepath.Glob(filepath.Join("testdata", "*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
