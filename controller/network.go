@@ -80,6 +80,9 @@ func (c *Controller) planNetwork(ctx context.Context, spec cnm.NetworkSpec) (cnm
 	if nw.IPv6 && nw.MTU != 0 && nw.MTU < 1280 && len(nw.Subnets) > 0 {
 		return cnm.Network{}, cnm.FieldErrorf(cnm.Invalid, "mtu", "mtu %d is below the 1280 that IPv6 needs (RFC 8200); raise it or switch IPv6 off", nw.MTU)
 	}
+	if err := checkServers(nw.DNS); err != nil {
+		return cnm.Network{}, err
+	}
 	return nw, decode(d, nw, nil)
 }
 

@@ -27,7 +27,7 @@ func checkPublish(ctx context.Context, d cnm.Driver, nw cnm.Network, specs []cnm
 			return cnm.FieldErrorf(cnm.Invalid, "publish", "publish %s: not a port", s)
 		}
 		if slices.Contains(specs[:i], s) {
-			return cnm.FieldErrorf(cnm.Invalid, "publish", "publish %s is there twice", s)
+			return cnm.FieldErrorf(cnm.Invalid, "publish", "publish %s is there twice; leave one out", s)
 		}
 	}
 	return nil
@@ -117,7 +117,7 @@ func republish(at cnm.Attachment, add, remove []cnm.PortSpec) ([]cnm.PortSpec, e
 		}
 	}
 	for _, a := range add {
-		if slices.Contains(list, a) {
+		if slices.Contains(at.Endpoint.Publish, a) && slices.Contains(list, a) {
 			return nil, cnm.FieldErrorf(cnm.Exists, "publish", "endpoint %s/%s publishes %s already", at.Network.Name, at.Endpoint.Name, a)
 		}
 		list = append(list, a)

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 
 	cnm "github.com/libnetwork/cnm"
@@ -73,6 +74,9 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 			return cnm.Sandbox{}, err
 		}
 	}
+	if err := checkServers(spec.DNS); err != nil {
+		return cnm.Sandbox{}, err
+	}
 	for _, d := range spec.DNSSearch {
 		if err := checkDomain(d); err != nil {
 			return cnm.Sandbox{}, err
@@ -84,6 +88,16 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 		Hostname: spec.Hostname, DNS: spec.DNS, DNSSearch: spec.DNSSearch, ExtraHosts: spec.ExtraHosts,
 		Labels: spec.Labels, Created: c.now(), State: cnm.Creating,
 	}, nil
+}
+
+// checkServers refuses addresses that no name server has.
+func checkServers(dns []netip.Addr) error {
+	for _, a := range dns {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			return cnm.FieldErrorf(cnm.Invalid, "dns", "dns %s cannot be the address of a name server; give that of one", a)
+		}
+	}
+	return nil
 }
 
 // checkDomain refuses what cannot stand in a search list. "." is the root, and means no domain at all.

@@ -103,6 +103,9 @@ func (c *Controller) allocateSubnets(ctx context.Context, u *undo.Stack, nw cnm.
 			return nil, c.nameOverlap(ctx, s.Prefix, err)
 		}
 		u.Push("delete the pool", func(ctx context.Context) error { return a.DeletePool(ctx, p.ID) })
+		if !p.Prefix.IsValid() {
+			return nil, cnm.FieldErrorf(cnm.Invalid, "ipam-driver", "ipam-driver %s gives no addresses, and driver %s needs them; leave it out", nw.IPAM, nw.Driver)
+		}
 		s.Pool, s.Prefix, s.Range = p.ID, p.Prefix, p.Range
 		if done[i], err = c.takeFixed(ctx, a, s, false); err != nil {
 			return nil, err

@@ -76,13 +76,13 @@ func TestConflictNamesTheHolder(t *testing.T) {
 	kerneltest.Run(t, func(t *testing.T) {
 		h := newHolder(t, Config{})
 		for i, tc := range []struct{ outsider, spec, want string }{
-			{"tcp4 0.0.0.0:%d", "%d:80", "port %d/tcp on 0.0.0.0 is held by %s (pid %d)"},
-			{"tcp4 127.0.0.1:%d", "%d:80", "port %d/tcp on 0.0.0.0 is held by %s (pid %d)"},
-			{"tcp6 [::1]:%d", "%d:80", "port %d/tcp on :: is held by %s (pid %d)"},
-			{"tcp [::]:%d", "127.0.0.1:%d:80", "port %d/tcp on 127.0.0.1 is held by %s (pid %d)"},
-			{"udp4 0.0.0.0:%d", "%d:80/udp", "port %d/udp on 0.0.0.0 is held by %s (pid %d)"},
-			{"udp6 [::1]:%d", "[::]:%d:80/udp", "port %d/udp on :: is held by %s (pid %d)"},
-			{"udp [::]:%d", "0.0.0.0:%d:80/udp", "port %d/udp on 0.0.0.0 is held by %s (pid %d)"},
+			{"tcp4 0.0.0.0:%d", "%d:80", "port %d/tcp on 0.0.0.0 is held by %s (pid %d); choose another host port"},
+			{"tcp4 127.0.0.1:%d", "%d:80", "port %d/tcp on 0.0.0.0 is held by %s (pid %d); choose another host port"},
+			{"tcp6 [::1]:%d", "%d:80", "port %d/tcp on :: is held by %s (pid %d); choose another host port"},
+			{"tcp [::]:%d", "127.0.0.1:%d:80", "port %d/tcp on 127.0.0.1 is held by %s (pid %d); choose another host port"},
+			{"udp4 0.0.0.0:%d", "%d:80/udp", "port %d/udp on 0.0.0.0 is held by %s (pid %d); choose another host port"},
+			{"udp6 [::1]:%d", "[::]:%d:80/udp", "port %d/udp on :: is held by %s (pid %d); choose another host port"},
+			{"udp [::]:%d", "0.0.0.0:%d:80/udp", "port %d/udp on 0.0.0.0 is held by %s (pid %d); choose another host port"},
 		} {
 			port := 8000 + i
 			pid, _ := startOutsider(t, fmt.Sprintf(tc.outsider, port))
@@ -125,7 +125,7 @@ func TestConflictWithUnseenProcess(t *testing.T) {
 		}
 		h := newHolder(t, Config{})
 		_, err = h.Hold(t.Context(), request(t, "a", "8080:80"))
-		wantKind(t, err, cnm.Exists, "port 8080/tcp on 0.0.0.0 is held by a process of another user or namespace")
+		wantKind(t, err, cnm.Exists, "port 8080/tcp on 0.0.0.0 is held by a process of another user or namespace; choose another host port")
 	})
 }
 
@@ -135,10 +135,10 @@ func TestConflictWithEndpoint(t *testing.T) {
 		h := newHolder(t, Config{})
 		hold1(t, h, "a", "8080:80", "8080:80/sctp")
 		for spec, want := range map[string]string{
-			"8080:80":           "port 8080/tcp on 0.0.0.0 is held by endpoint n-a",
-			"[::1]:8080:80":     "port 8080/tcp on ::1 is held by endpoint n-a",
-			"8080:80/sctp":      "port 8080/sctp on 0.0.0.0 is held by endpoint n-a",
-			"127.0.0.1:8080:80": "port 8080/tcp on 127.0.0.1 is held by endpoint n-a",
+			"8080:80":           "port 8080/tcp on 0.0.0.0 is held by endpoint n-a; choose another host port",
+			"[::1]:8080:80":     "port 8080/tcp on ::1 is held by endpoint n-a; choose another host port",
+			"8080:80/sctp":      "port 8080/sctp on 0.0.0.0 is held by endpoint n-a; choose another host port",
+			"127.0.0.1:8080:80": "port 8080/tcp on 127.0.0.1 is held by endpoint n-a; choose another host port",
 		} {
 			_, err := h.Hold(t.Context(), request(t, "b", spec))
 			wantKind(t, err, cnm.Exists, "")
@@ -151,7 +151,7 @@ func TestConflictWithEndpoint(t *testing.T) {
 		hold1(t, h, "c", "8081-8082:80")
 		hold1(t, h, "d", "8081-8082:80")
 		_, err = h.Hold(t.Context(), request(t, "b", "8080-8082:80"))
-		wantKind(t, err, cnm.Exhausted, "no free port in 8080-8082/tcp on 0.0.0.0 and ::; the first: port 8080/tcp on 0.0.0.0 is held by endpoint n-a")
+		wantKind(t, err, cnm.Exhausted, "no free port in 8080-8082/tcp on 0.0.0.0 and ::; the first: port 8080/tcp on 0.0.0.0 is held by endpoint n-a; choose another host port")
 	})
 }
 

@@ -80,7 +80,7 @@ func (h *Holder) explain(err error) error {
 		return cnm.FieldErrorf(cnm.Exhausted, "publish", "%w; the first: %w", e, h.explain(e.first))
 	}
 	if e, ok := errors.AsType[*takenError](err); ok {
-		return cnm.FieldErrorf(cnm.Exists, "publish", "%w", e)
+		return cnm.FieldErrorf(cnm.Exists, "publish", "%w; choose another host port", e)
 	}
 	e, ok := errors.AsType[*bindError](err)
 	if !ok {
@@ -92,7 +92,7 @@ func (h *Holder) explain(err error) error {
 		return cnm.FieldErrorf(cnm.Exhausted, "publish", "no free %s port is left on %s; give a host port, or widen net.ipv4.ip_local_port_range", e.proto, at)
 	case errors.Is(e.err, unix.EADDRINUSE):
 		found := findHolder(e.key, e.addrs)
-		return cnm.FieldErrorf(cnm.Exists, "publish", "%w", &takenError{key: e.key, addr: found.addr, by: found.by})
+		return cnm.FieldErrorf(cnm.Exists, "publish", "%w; choose another host port", &takenError{key: e.key, addr: found.addr, by: found.by})
 	case errors.Is(e.err, unix.EADDRNOTAVAIL):
 		return cnm.FieldErrorf(cnm.Invalid, "publish", "host address %s is not one of this host's; publish on one that is, or leave it out", at)
 	case errors.Is(e.err, unix.EACCES):

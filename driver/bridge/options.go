@@ -202,7 +202,7 @@ func (d *decoder) addresses(key string) []netip.Addr {
 	for _, text := range d.list(key) {
 		a, err := netip.ParseAddr(text)
 		if err != nil || a.Zone() != "" || a.Is4In6() {
-			d.fail(key, strconv.Quote(text)+" is no plain address")
+			d.fail(key, strconv.Quote(text)+" is no plain address; write it as 192.0.2.1 or 2001:db8::1")
 			return nil
 		}
 		all = append(all, a)
@@ -250,7 +250,7 @@ func (d *decoder) sources(key string) (v4, v6 netip.Addr) {
 			at = &v6
 		}
 		if at.IsValid() {
-			d.fail(key, "has two addresses of one family")
+			d.fail(key, "has two addresses of one family; leave one out")
 		}
 		*at = a
 	}

@@ -88,7 +88,7 @@ func TestDaemonConfigRefuses(t *testing.T) {
 		"number":         {[]string{"--config", file("d", `{"socket-mode":438}`)}, 5, "socket-mode is a JSON number; it must be a string"},
 		"no file":        {[]string{"--config", filepath.Join(dir, "none")}, 5, "no such file"},
 		"relative":       {[]string{"--state", "here"}, 5, `state "here" is no absolute path`},
-		"empty":          {[]string{"--run", ""}, 5, `run "" is no absolute path`},
+		"empty":          {[]string{"--run", ""}, 5, "run is empty; give a value, or leave --run out"},
 		"mode":           {[]string{"--socket-mode", "0888"}, 5, "socket-mode"},
 		"useless mode":   {[]string{"--socket-mode", "0066"}, 5, `socket-mode "0066" is unknown; use 0666, 0660 or 0600`},
 		"half a mode":    {[]string{"--socket-mode", "0640"}, 5, "socket-mode"},

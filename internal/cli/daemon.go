@@ -16,7 +16,13 @@ func (a *app) daemonCommand() *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use: "daemon [flags]", Short: "Be the daemon, until SIGTERM or SIGINT; SIGHUP reads the configuration again",
-		Args: none, DisableFlagsInUseLine: true,
+		DisableFlagsInUseLine: true,
+	}
+	c.Args = func(cmd *cobra.Command, given []string) error {
+		if err := a.noneEmpty(cmd); err != nil {
+			return err
+		}
+		return none(cmd, given)
 	}
 	for _, k := range keys() {
 		c.Flags().String(k.key, k.fallback, k.help)

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+	"unicode"
 )
 
 // describe is the human form of inspect: the JSON's keys and values in their order, indented, without what is empty. Two
@@ -33,6 +36,14 @@ func describe[T any](w io.Writer, items []T) error {
 	return nil
 }
 
+// printable is a text that stays on its line and cannot steer a terminal: one that could is quoted.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
 // descend gives the lines of a value, none if it is empty, and whether they belong below their key, not beside it.
 func descend(value json.RawMessage) (lines []string, below bool, err error) {
 	dec := json.NewDecoder(bytes.NewReader(value))
@@ -51,7 +62,7 @@ func descend(value json.RawMessage) (lines []string, below bool, err error) {
 	case "", nil:
 		return nil, false, nil
 	default:
-		return []string{fmt.Sprint(token)}, false, nil
+		return []string{printable(fmt.Sprint(token))}, false, nil
 	}
 }
 
@@ -69,9 +80,9 @@ func members(dec *json.Decoder) ([]string, error) {
 			return nil, err
 		case len(lines) == 0:
 		case !below:
-			out = append(out, fmt.Sprintf("%v: %s", key, lines[0]))
+			out = append(out, printable(fmt.Sprint(key))+": "+lines[0])
 		default:
-			out = append(out, fmt.Sprintf("%v:", key))
+			out = append(out, printable(fmt.Sprint(key))+":")
 			for _, line := range lines {
 				out = append(out, "  "+line)
 			}

@@ -37,6 +37,16 @@ func (f *processFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.dir, "workdir", "", "run in this directory")
 }
 
+// check refuses variables without a name.
+func (f *processFlags) check(c *cobra.Command) error {
+	for _, text := range f.env {
+		if text == "" || text[0] == '=' {
+			return usagef(c, "--env %q is not KEY=VALUE or KEY", text)
+		}
+	}
+	return nil
+}
+
 // process is a command with our input and output.
 func (a *app) process(f *processFlags, command []string) Process {
 	p := Process{
@@ -102,6 +112,9 @@ func (a *app) sandboxExec() *cobra.Command {
 		}
 		if len(command) == 0 {
 			return usagef(cmd, "no command is given after --")
+		}
+		if err := f.check(cmd); err != nil {
+			return err
 		}
 		entry, err := a.entry(cmd, args[0])
 		if err != nil {

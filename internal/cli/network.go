@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/api/client"
 	"github.com/libnetwork/cnm/api/wire"
 )
@@ -94,6 +95,9 @@ func (f *networkFlags) request(c *cobra.Command, name string) (wire.NetworkCreat
 	if c.Flags().Changed("ipv6") {
 		req.IPv6 = &f.ipv6
 	}
+	if c.Flags().Changed("mtu") && f.mtu == 0 {
+		return req, cnm.FieldErrorf(cnm.Invalid, "mtu", "mtu 0 is none; leave it out to follow the default route")
+	}
 	var err error
 	if req.IPAMOptions, err = pairs(c, "ipam-opt", f.ipamOpts); err != nil {
 		return req, err
@@ -104,7 +108,7 @@ func (f *networkFlags) request(c *cobra.Command, name string) (wire.NetworkCreat
 	if req.Labels, err = pairs(c, "label", f.labels); err != nil {
 		return req, err
 	}
-	reserved, err := pairs(c, "reserve", f.reserve)
+	reserved, err := pairsOf(c, "reserve", "NAME=IP", f.reserve)
 	if err != nil {
 		return req, err
 	}

@@ -31,17 +31,31 @@ func (o *output[T]) flags(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&o.format, "format", "", "print each object by this template, with the keys of the JSON: {{.name}}")
 	if o.id != nil {
 		c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print IDs only")
-		c.MarkFlagsMutuallyExclusive("json", "format", "quiet")
-	} else {
-		c.MarkFlagsMutuallyExclusive("json", "format")
 	}
 	c.PreRunE = func(*cobra.Command, []string) (err error) {
+		if err := oneOf(c, "json", "format", "quiet"); err != nil {
+			return err
+		}
 		if o.format != "" {
 			o.tmpl, err = parseTemplate[T](o.format)
 		}
 		return err
 	}
 	return c
+}
+
+// oneOf refuses flags of which each leaves no room for another.
+func oneOf(c *cobra.Command, flags ...string) error {
+	var given []string
+	for _, name := range flags {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed {
+			given = append(given, "--"+name)
+		}
+	}
+	if len(given) > 1 {
+		return fmt.Errorf("%s do not go together; give one of them", strings.Join(given, " and "))
+	}
+	return nil
 }
 
 // list prints several; as JSON an array.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/api/client"
 )
 
@@ -67,6 +68,9 @@ func needVerb(cmd *cobra.Command, args []string) error {
 func (a *app) command(use, short string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, RunE: run, DisableFlagsInUseLine: true}
 	c.Args = func(cmd *cobra.Command, given []string) error {
+		if err := a.noneEmpty(cmd); err != nil {
+			return err
+		}
 		if f := cmd.Flags().Lookup("timeout"); f.Changed && a.timeout <= 0 {
 			return fmt.Errorf("--timeout %s is no time to wait", f.Value)
 		}
@@ -75,6 +79,18 @@ func (a *app) command(use, short string, args cobra.PositionalArgs, run func(*co
 	c.Flags().StringVar(&a.socket, "socket", "", "the daemon's socket (default $CNM_SOCKET, else "+client.DefaultSocket+")")
 	c.Flags().DurationVar(&a.timeout, "timeout", 0, "give up after this long, as in 1.5s (default: never)")
 	return c
+}
+
+// noneEmpty refuses a flag that is given and says nothing, as one whose value is of a variable that is not set: it would quietly
+// mean the default.
+func (a *app) noneEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
+			a.began = true // the form is right, the value is not
+			err = cnm.FieldErrorf(cnm.Invalid, f.Name, "%s is empty; give a value, or leave --%s out", f.Name, f.Name)
+		}
+	})
+	return err
 }
 
 // flagError says in our words that a flag's value is not of its type.

@@ -73,6 +73,9 @@ func (f *runFlags) check(c *cobra.Command) (err error) {
 	if f.sandbox.AddHosts, err = hostLines(c, f.hosts); err != nil {
 		return err
 	}
+	if err := f.process.check(c); err != nil {
+		return err
+	}
 	special := slices.ContainsFunc(f.networks, func(n string) bool { return n == "none" || n == "host" })
 	if special && len(f.networks) > 1 {
 		return usagef(c, "--network none and host go with no other network")

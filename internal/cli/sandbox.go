@@ -44,6 +44,9 @@ func (a *app) sandboxCreate() *cobra.Command {
 	c = out.flags(a.command("create NAME [flags]", "Make a sandbox, or adopt one that a runtime made", exactly("NAME"), a.ask(
 		func(ctx context.Context, cl *client.Client, args []string) (err error) {
 			req.Name = args[0]
+			if err := oneOf(c, "netns", "pid"); err != nil {
+				return usage(c, err)
+			}
 			if err := adopted(c.Flags()); err != nil {
 				return err
 			}
@@ -65,7 +68,6 @@ func (a *app) sandboxCreate() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&netns, "netns", "", "adopt the network namespace at this path; \"host\" is the host's own stack (default: make one)")
 	fl.IntVar(&req.PID, "pid", 0, "adopt the network namespace of this process")
-	c.MarkFlagsMutuallyExclusive("netns", "pid")
 	fl.StringVar(&req.Hostname, "hostname", "", "the name its processes see as the host's (default NAME)")
 	fl.StringArrayVar(&req.DNS, "dns", nil, "name server to ask for what is not ours; repeatable")
 	fl.StringArrayVar(&req.DNSSearch, "dns-search", nil, "domain in which short names are looked up; repeatable")
@@ -74,11 +76,8 @@ func (a *app) sandboxCreate() *cobra.Command {
 	return c
 }
 
-// adopted refuses values that would quietly stand for a namespace of our own.
+// adopted refuses a value that would quietly stand for a namespace of our own.
 func adopted(given *pflag.FlagSet) error {
-	if f := given.Lookup("netns"); f.Changed && f.Value.String() == "" {
-		return cnm.FieldErrorf(cnm.Invalid, "netns", "netns is empty; give a path or host, or leave it out to have one made")
-	}
 	if f := given.Lookup("pid"); f.Changed && f.Value.String() == "0" {
 		return cnm.FieldErrorf(cnm.Invalid, "pid", "pid 0 is no process; give that of a running one")
 	}
@@ -93,7 +92,7 @@ func hostLines(c *cobra.Command, texts []string) ([]wire.HostCreate, error) {
 		if !ok || name == "" {
 			return nil, usagef(c, "--add-host %q is not NAME:IP", text)
 		}
-		if inner, ok := strings.CutPrefix(address, "["); ok {
+		if inner, ok := strings.CutPrefix(address, "["); ok && strings.HasSuffix(inner, "]") {
 			address = strings.TrimSuffix(inner, "]")
 		}
 		out = append(out, wire.HostCreate{Name: name, Address: address})

@@ -103,6 +103,11 @@ func (a *app) agreed(question string) bool {
 
 // pairs reads KEY=VALUE flags.
 func pairs(c *cobra.Command, flag string, texts []string) (map[string]string, error) {
+	return pairsOf(c, flag, "KEY=VALUE", texts)
+}
+
+// pairsOf reads flags of a form that has two parts.
+func pairsOf(c *cobra.Command, flag, form string, texts []string) (map[string]string, error) {
 	if len(texts) == 0 {
 		return nil, nil
 	}
@@ -110,7 +115,7 @@ func pairs(c *cobra.Command, flag string, texts []string) (map[string]string, er
 	for _, text := range texts {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok || key == "" {
-			return nil, usagef(c, "--%s %q is not KEY=VALUE", flag, text)
+			return nil, usagef(c, "--%s %q is not %s", flag, text, form)
 		}
 		if _, twice := out[key]; twice {
 			return nil, usagef(c, "--%s %s is given twice", flag, key)

@@ -117,7 +117,7 @@ func become(o *order, say func(report) error) (int, error) {
 	}
 	if o.Dir != "" {
 		if err := os.Chdir(o.Dir); err != nil {
-			return StatusOurs, fmt.Errorf("change to the working directory: %w", err)
+			return StatusOurs, workdirError(o.Dir, err)
 		}
 	}
 	path, status, err := find(o.Command[0], o.Env)
@@ -130,6 +130,14 @@ func become(o *order, say func(report) error) (int, error) {
 		return StatusNotExecutable, fmt.Errorf("execute %s: its interpreter is missing: %w", path, err)
 	}
 	return StatusNotExecutable, fmt.Errorf("execute %s: %w", path, err)
+}
+
+// workdirError says why the command cannot run in a directory.
+func workdirError(dir string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("workdir %q: %w; give a directory that the command's user may enter", dir, err)
 }
 
 // enter moves the thread into the sandbox's network namespace, and makes sure that it is the one that is meant.
@@ -157,7 +165,7 @@ func enter(o *order) error {
 
 func rootHint(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return "; it needs root (CAP_SYS_ADMIN)"
+		return "; it needs root (CAP_SYS_ADMIN, and CAP_SETUID and CAP_SETGID for another user)"
 	}
 	return ""
 }
@@ -172,19 +180,22 @@ func (id *identity) assume() error {
 		return nil
 	}
 	if err := syscall.Setgroups(id.Groups); err != nil {
-		return fmt.Errorf("take the groups of user %d: %w", id.UID, err)
+		return fmt.Errorf("take the groups of user %d: %w%s", id.UID, err, rootHint(err))
 	}
 	if err := syscall.Setresgid(id.GID, id.GID, id.GID); err != nil {
-		return fmt.Errorf("take group %d: %w", id.GID, err)
+		return fmt.Errorf("take group %d: %w%s", id.GID, err, rootHint(err))
 	}
 	if err := syscall.Setresuid(id.UID, id.UID, id.UID); err != nil {
-		return fmt.Errorf("become user %d: %w", id.UID, err)
+		return fmt.Errorf("become user %d: %w%s", id.UID, err, rootHint(err))
 	}
 	return nil
 }
 
 // find looks a command up as execvp does, in the PATH of its own environment.
 func find(name string, env []string) (path string, status int, err error) {
+	if name == "" {
+		return "", StatusNotFound, errors.New("the command is empty")
+	}
 	if strings.ContainsRune(name, '/') {
 		return executable(name)
 	}

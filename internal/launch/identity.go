@@ -50,7 +50,7 @@ func userNamed(who string) (*identity, error) {
 		return &identity{UID: number, GID: number, Groups: []int{number}}, nil
 	}
 	if err != nil {
-		return nil, cnm.FieldErrorf(cnm.Invalid, "user", "user %q: %w", who, err)
+		return nil, cnm.FieldErrorf(cnm.Invalid, "user", "user %q is not known; give one that is, or a number (%w)", who, err)
 	}
 	id := &identity{Name: u.Username, Home: u.HomeDir}
 	uid, okUID := idNumber(u.Uid)
@@ -77,7 +77,7 @@ func groupNamed(name string) (int, error) {
 	}
 	g, err := user.LookupGroup(name)
 	if err != nil {
-		return 0, cnm.FieldErrorf(cnm.Invalid, "user", "group %q: %w", name, err)
+		return 0, cnm.FieldErrorf(cnm.Invalid, "user", "group %q of the user is not known; give one that is, or a number (%w)", name, err)
 	}
 	n, ok := idNumber(g.Gid)
 	if !ok {

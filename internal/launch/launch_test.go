@@ -218,7 +218,7 @@ func TestNotExecuted(t *testing.T) {
 	}
 	p, _ := command(t, "exit 0")
 	p.Dir = in("nothing")
-	if status, err := Run(t.Context(), p); status != StatusOurs || !strings.Contains(err.Error(), "working directory") {
+	if status, err := Run(t.Context(), p); status != StatusOurs || !strings.Contains(err.Error(), "give a directory") {
 		t.Errorf("status %d, %v", status, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ import (
 
 // Fields finds errors whose field is no option of the command line, as docs/cli.md lists them, no noun that an argument names, and no
 // header of the API. A field that is passed on is looked at where it comes from; only the API, whose callers write JSON and
-// queries, may take one from its input.
+// queries, and the command line, which knows its flags, may take one from their input.
 func Fields(t *Tree) []Finding {
 	s := &fieldSearch{tree: t, known: fieldNames(t), takers: map[string]int{
 		"cnm.FieldErrorf": 1, "cnm.CheckName": 0, "FieldErrorf@.": 1, "CheckName@.": 0,
@@ -105,7 +105,7 @@ func (s *fieldSearch) taker(f *File, called string) (int, bool) {
 // field looks at what is given as a field's name.
 func (s *fieldSearch) field(f *File, in []function, given ast.Expr) {
 	values, ok := s.values(f, in, given)
-	if !ok && !within(f.Dir(), "api") {
+	if !ok && !within(f.Dir(), "api", "internal/cli") {
 		s.found = append(s.found, Finding{f.Path, s.tree.Line(given.Pos()), "the field of an error is not plain to see here: write its name, or take it as a parameter"})
 	}
 	for _, v := range values {
