@@ -119,6 +119,7 @@ func (a *app) endpointJoin() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.report(ep.Publish, []wire.Endpoint{ep})
 			return out.one(a.out, ep)
 		})))
 	f.add(c)
