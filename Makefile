@@ -21,7 +21,7 @@ build: ## build the one static binary, bin/cnm, and bin/hello to try it with
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/cnm ./examples/hello
 
-demo: build ## show networks, names, isolation and published ports, in namespaces of its own
+demo: build ## show networks, isolation, published ports and a kill under traffic, in namespaces of its own
 	CGO_ENABLED=0 go build -trimpath -o bin/cnm-demo ./test/demo && bin/cnm-demo -cnm bin/cnm
 
 test: ## run all tests; says at the end what was skipped, and why

@@ -26,6 +26,7 @@ func Rules() []Rule {
 		{"names", "a room or type is named for what it gives", Names},
 		{"kinds", "every kind of error has a status in every protocol", Kinds},
 		{"tour", "a reader who follows the tour finds what it names", Tour},
+		{"documents", "who reads how it works looks for what the page names", Documents},
 		{"fields", "who reads that a field is wrong finds the option of that name", Fields},
 		{"operations", "what a person reads in an error is found in the log and among the events", Operations},
 		{"modules", "whoever imports the module builds what we test", Modules},
