@@ -161,7 +161,7 @@ func (c *Controller) DeleteSandbox(ctx context.Context, id cnm.SandboxID) (err e
 // PruneSandbox is DeleteSandbox of one that is not in use. One with endpoints, or in the middle of a change, is Busy and stays as it is:
 // that is decided when nobody else can change it any more.
 func (c *Controller) PruneSandbox(ctx context.Context, id cnm.SandboxID) (err error) {
-	defer func() { err = cnm.During("delete sandbox", err) }()
+	defer func() { err = cnm.During("sandbox delete", err) }()
 	if c.readOnly != nil {
 		return c.readOnly
 	}
