@@ -9,10 +9,11 @@ CC_FOUND := $(shell command -v $$(go env CC) 2>/dev/null)
 RACE     := $(if $(and $(filter 1,$(shell go env CGO_ENABLED)),$(CC_FOUND)),-race)
 FUZZTIME ?= 30s
 BENCH    ?= .
+INTEROP  ?=
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt fuzz bench bench-short microbench golden cover check
+.PHONY: help build demo test test-interop lint fmt fuzz bench bench-short microbench golden cover check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -26,7 +27,12 @@ demo: build ## show networks, isolation, published ports and a kill under traffi
 
 test: ## run all tests; says at the end what was skipped, and why
 	@$(if $(RACE),,echo 'without the race detector: there is no cgo or no C compiler')
+	@echo 'not here: real engines, which need root; see make test-interop'
 	@mkdir -p bin && go test -json -timeout 8m $(RACE) ./... | go run ./internal/testreport -summary bin/test-summary
+
+test-interop: build ## run the tests with real container engines; root, and Debian's packages, which are not installed
+	engines=$$(.ci/interop-setup) && CNM_INTEROP_ENGINES=$$engines CNM_INTEROP_CNM=$(CURDIR)/bin/cnm \
+		go test -count=1 -timeout 10m -tags interop $(INTEROP) ./test/interop/...
 
 lint: ## run the linters
 	$(LINT) run ./...

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build interop
+
+package interop_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libnetwork/cnm/kernel/netns"
+	"github.com/libnetwork/cnm/test/interop/engine"
+	"github.com/libnetwork/cnm/test/interop/place"
+)
+
+func TestMain(m *testing.M) { place.Main(m) }
+
+// look takes a picture of the machine.
+func look(t *testing.T) place.Picture {
+	t.Helper()
+	p, err := place.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestDockerRunsWithoutNetworksOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for _, g := range engine.Generations() {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			d := engine.StartDocker(t, engine.NewPlace(t), g, engine.DockerOptions{})
+			if got := d.Run("run", "--rm", "--network", "none", engine.Image, "echo", "hi"); got != "hi" {
+				t.Errorf("it printed %q, want hi", got)
+			}
+			if got := d.Run("network", "ls", "--format", "{{.Name}}"); got != "host\nnone" {
+				t.Errorf("its networks are %q, want host and none", got)
+			}
+		})
+	}
+}
+
+func TestDockerSurvivesEnds(t *testing.T) {
+	t.Parallel()
+	for _, g := range engine.Generations() {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			d := engine.StartDocker(t, engine.NewPlace(t), g, engine.DockerOptions{Flags: []string{"--live-restore"}})
+			d.Run("run", "--detach", "--name", "c1", "--network", "none", engine.Image, "sleep", "1000")
+			state := func() string { return d.Run("inspect", "--format", "{{.State.Status}} {{.State.Pid}}", "c1") }
+			before := state()
+			for name, end := range map[string]func(){"stop": d.Stop, "kill": d.Kill} {
+				end()
+				d.Start()
+				if after := state(); after != before || !strings.HasPrefix(after, "running ") {
+					t.Errorf("after a %s the container is %q, was %q", name, after, before)
+				}
+			}
+			d.End()
+			d.Start()
+			d.Run("rm", "--force", "c1")
+		})
+	}
+}
+
+// Both Dockers in one place, each with networks of its own, are reached from the LAN.
+func TestDockersPublishToTheLAN(t *testing.T) {
+	t.Parallel()
+	p := engine.NewPlace(t)
+	for i, g := range engine.Generations() {
+		d := engine.StartDocker(t, p, g, engine.DockerOptions{OwnNetworks: true, Flags: []string{fmt.Sprintf("--bip=10.201.%d.1/24", i)}})
+		port := strconv.Itoa(8080 + i)
+		d.Run("run", "--detach", "--publish", port+":80", engine.Image, "sh", "-c", "echo "+string(g)+" >/tmp/index.html; exec httpd -f -h /tmp")
+		if got := fetch(t, p.Neighbour, "http://"+net.JoinHostPort(place.Host4, port)); got != string(g)+"\n" {
+			t.Errorf("%s answers %q", g, got)
+		}
+	}
+}
+
+// fetch gets a page from a place's stack. The server may not listen yet: what is refused is asked again.
+func fetch(t *testing.T, from place.Stack, url string) string {
+	t.Helper()
+	end := time.After(10 * time.Second)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var body []byte
+		err := from.Do(func() error {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			if err != nil {
+				return err
+			}
+			cl := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, _ string) (net.Conn, error) { return conn, nil }}}
+			resp, err := cl.Get(url)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			body, err = io.ReadAll(resp.Body)
+			return err
+		})
+		if err == nil {
+			return string(body)
+		}
+		select {
+		case <-again.C:
+		case <-end:
+			t.Fatalf("fetch %s: %v", url, err)
+		}
+	}
+}
+
+func TestBundlesRun(t *testing.T) {
+	t.Parallel()
+	for _, r := range engine.Runtimes() {
+		t.Run(string(r), func(t *testing.T) {
+			t.Parallel()
+			p := engine.NewPlace(t)
+			state := filepath.Join(t.TempDir(), "state")
+			b := engine.NewBundle(t, p, r, engine.BundleOptions{
+				Args:  []string{"sh", "-c", "ip -o link | wc -l"},
+				Hooks: map[string][]engine.Hook{"createRuntime": {{Path: "/bin/sh", Args: []string{"sh", "-c", "cat >" + state}}}},
+			})
+			if got := b.Try("b1", "run").Must(t, string(r), "run"); got != "1" {
+				t.Errorf("the container has %q links, want lo", got)
+			}
+			if text, err := os.ReadFile(state); err != nil || !strings.Contains(string(text), `"id":"b1"`) && !strings.Contains(string(text), `"id": "b1"`) {
+				t.Errorf("the hook was told %q (%v)", text, err)
+			}
+		})
+	}
+}
+
+func TestDaemonRuns(t *testing.T) {
+	t.Parallel()
+	p := engine.NewPlace(t)
+	c := engine.StartCNM(t, p)
+	c.Run("network", "create", "blue")
+	c.Restart()
+	var networks []struct{ Name string }
+	if c.Read(&networks, "network", "ls"); len(networks) != 1 || networks[0].Name != "blue" {
+		t.Errorf("after a restart the networks are %+v", networks)
+	}
+	if got := c.Try("network", "rm", "green").Status; got != 3 {
+		t.Errorf("removal of a network that is not there ends with %d, want 3", got)
+	}
+}
+
+// The machine is after everything as it was before.
+func TestNothingIsLeft(t *testing.T) {
+	before := look(t)
+	t.Run("place", func(t *testing.T) {
+		p := engine.NewPlace(t)
+		c := engine.StartCNM(t, p)
+		c.Run("network", "create", "blue")
+		for _, g := range engine.Generations() {
+			d := engine.StartDocker(t, p, g, engine.DockerOptions{OwnNetworks: true})
+			d.Run("network", "create", "own")
+			d.Run("run", "--detach", "--network", "own", "--publish", "80", engine.Image, "sleep", "1000")
+		}
+		if now := look(t).Since(before); strings.Contains(strings.ReplaceAll(now, "new: control group ", ""), ": ") {
+			t.Errorf("while engines run the machine has\n%s", now)
+		}
+	})
+	if now := look(t).Since(before); now != "" {
+		t.Errorf("after all the machine has\n%s", now)
+	}
+}
+
+const victimVariable = "CNM_INTEROP_VICTIM"
+
+// A test that is killed leaves nothing either.
+func TestNothingIsLeftByAKilledTest(t *testing.T) {
+	if os.Getenv(victimVariable) != "" {
+		p := engine.NewPlace(t)
+		d := engine.StartDocker(t, p, engine.Debian, engine.DockerOptions{OwnNetworks: true})
+		d.Run("run", "--detach", engine.Image, "sleep", "1000")
+		fmt.Printf("\nkeeper %d\n", p.Keeper())
+		select {} // until it is killed
+	}
+	before := look(t)
+	victim := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
+	victim.Env = append(os.Environ(), victimVariable+"=1")
+	stdout, err := victim.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	keeper := 0
+	for lines := bufio.NewScanner(stdout); keeper == 0 && lines.Scan(); {
+		if text, found := strings.CutPrefix(lines.Text(), "keeper "); found {
+			if keeper, err = strconv.Atoi(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if keeper == 0 {
+		t.Fatalf("the victim ended by itself: %v", victim.Wait())
+	}
+	gone, err := netns.WatchProcess(t.Context(), keeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = victim.Wait() // killed
+	select {
+	case <-gone:
+	case <-time.After(time.Minute):
+		t.Fatal("the keeper has not ended after a minute")
+	}
+	if now := look(t).Since(before); now != "" {
+		t.Errorf("after all the machine has\n%s", now)
+	}
+}
