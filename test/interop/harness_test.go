@@ -6,6 +6,7 @@ package interop_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -56,7 +57,8 @@ func TestDockerSurvivesEnds(t *testing.T) {
 	for _, g := range engine.Generations() {
 		t.Run(string(g), func(t *testing.T) {
 			t.Parallel()
-			d := engine.StartDocker(t, engine.NewPlace(t), g, engine.DockerOptions{Flags: []string{"--live-restore"}})
+			p := engine.NewPlace(t)
+			d := engine.StartDocker(t, p, g, engine.DockerOptions{Flags: []string{"--live-restore"}})
 			d.Run("run", "--detach", "--name", "c1", "--network", "none", engine.Image, "sleep", "1000")
 			state := func() string { return d.Run("inspect", "--format", "{{.State.Status}} {{.State.Pid}}", "c1") }
 			before := state()
@@ -66,6 +68,17 @@ func TestDockerSurvivesEnds(t *testing.T) {
 				if after := state(); after != before || !strings.HasPrefix(after, "running ") {
 					t.Errorf("after a %s the container is %q, was %q", name, after, before)
 				}
+			}
+			pid, _ := strconv.Atoi(strings.TrimPrefix(before, "running "))
+			err := p.In(pid, func() error {
+				links, err := net.Interfaces()
+				if err == nil && len(links) != 1 {
+					return fmt.Errorf("its links are %v, want lo", links)
+				}
+				return err
+			})
+			if err != nil {
+				t.Errorf("in the container's namespace: %v", err)
 			}
 			d.End()
 			d.Start()
@@ -88,6 +101,31 @@ func TestDockersPublishToTheLAN(t *testing.T) {
 	}
 }
 
+func TestComposeRuns(t *testing.T) {
+	t.Parallel()
+	for _, g := range engine.Generations() {
+		t.Run(string(g), func(t *testing.T) {
+			t.Parallel()
+			p := engine.NewPlace(t)
+			d := engine.StartDocker(t, p, g, engine.DockerOptions{OwnNetworks: true})
+			p.Write("/run/shop/docker-compose.yml", `
+version: "2.4"
+services:
+  web: {image: busybox, command: sleep 1000, networks: [front]}
+networks: {front: {}}
+`)
+			d.Compose("/run/shop", "up", "--detach").Must(t, "docker-compose up")
+			if got := d.Run("ps", "--format", "{{.Names}} {{.Networks}}"); !strings.HasSuffix(got, " shop_front") {
+				t.Errorf("what runs is %q, want one container on shop_front", got)
+			}
+			d.Compose("/run/shop", "down", "--timeout", "0").Must(t, "docker-compose down")
+			if got := d.Run("ps", "--all", "--quiet"); got != "" {
+				t.Errorf("after down there is still %s", got)
+			}
+		})
+	}
+}
+
 // fetch gets a page from a place's stack. The server may not listen yet: what is refused is asked again.
 func fetch(t *testing.T, from place.Stack, url string) string {
 	t.Helper()
@@ -101,7 +139,7 @@ func fetch(t *testing.T, from place.Stack, url string) string {
 			if err != nil {
 				return err
 			}
-			cl := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, _ string) (net.Conn, error) { return conn, nil }}}
+			cl := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
 			resp, err := cl.Get(url)
 			if err != nil {
 				return err
@@ -157,36 +195,49 @@ func TestDaemonRuns(t *testing.T) {
 	}
 }
 
-// The machine is after everything as it was before.
-func TestNothingIsLeft(t *testing.T) {
-	before := look(t)
-	t.Run("place", func(t *testing.T) {
-		p := engine.NewPlace(t)
-		c := engine.StartCNM(t, p)
-		c.Run("network", "create", "blue")
-		for _, g := range engine.Generations() {
-			d := engine.StartDocker(t, p, g, engine.DockerOptions{OwnNetworks: true})
-			d.Run("network", "create", "own")
-			d.Run("run", "--detach", "--network", "own", "--publish", "80", engine.Image, "sleep", "1000")
-		}
-		if now := look(t).Since(before); strings.Contains(strings.ReplaceAll(now, "new: control group ", ""), ": ") {
-			t.Errorf("while engines run the machine has\n%s", now)
-		}
-	})
+// nothingLeft fails the test if a place that has ended left something.
+func nothingLeft(t *testing.T, name string, before place.Picture) {
+	t.Helper()
 	if now := look(t).Since(before); now != "" {
 		t.Errorf("after all the machine has\n%s", now)
 	}
+	if groups, err := place.Groups(name); err != nil || len(groups) > 0 {
+		t.Errorf("after all there are the control groups %q (%v)", groups, err)
+	}
+}
+
+// The machine is after everything as it was before.
+func TestNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	before := look(t)
+	p := engine.NewPlace(t)
+	c := engine.StartCNM(t, p)
+	c.Run("network", "create", "blue")
+	for _, g := range engine.Generations() {
+		d := engine.StartDocker(t, p, g, engine.DockerOptions{OwnNetworks: true})
+		d.Run("network", "create", "own")
+		d.Run("run", "--detach", "--network", "own", "--publish", "80", engine.Image, "sleep", "1000")
+	}
+	if now := look(t).Since(before); now != "" {
+		t.Errorf("while engines run the machine has\n%s", now)
+	}
+	if groups, err := place.Groups(p.Name); err != nil || len(groups) == 0 {
+		t.Errorf("while engines run they have the control groups %q (%v)", groups, err)
+	}
+	p.End()
+	nothingLeft(t, p.Name, before)
 }
 
 const victimVariable = "CNM_INTEROP_VICTIM"
 
 // A test that is killed leaves nothing either.
 func TestNothingIsLeftByAKilledTest(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(victimVariable) != "" {
 		p := engine.NewPlace(t)
 		d := engine.StartDocker(t, p, engine.Debian, engine.DockerOptions{OwnNetworks: true})
 		d.Run("run", "--detach", engine.Image, "sleep", "1000")
-		fmt.Printf("\nkeeper %d\n", p.Keeper())
+		fmt.Printf("\nplace %s keeper %d\n", p.Name, p.Keeper())
 		select {} // until it is killed
 	}
 	before := look(t)
@@ -199,13 +250,9 @@ func TestNothingIsLeftByAKilledTest(t *testing.T) {
 	if err := victim.Start(); err != nil {
 		t.Fatal(err)
 	}
-	keeper := 0
+	name, keeper := "", 0
 	for lines := bufio.NewScanner(stdout); keeper == 0 && lines.Scan(); {
-		if text, found := strings.CutPrefix(lines.Text(), "keeper "); found {
-			if keeper, err = strconv.Atoi(text); err != nil {
-				t.Fatal(err)
-			}
-		}
+		_, _ = fmt.Sscanf(lines.Text(), "place %s keeper %d", &name, &keeper) // most lines say other things
 	}
 	if keeper == 0 {
 		t.Fatalf("the victim ended by itself: %v", victim.Wait())
@@ -223,7 +270,5 @@ func TestNothingIsLeftByAKilledTest(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("the keeper has not ended after a minute")
 	}
-	if now := look(t).Since(before); now != "" {
-		t.Errorf("after all the machine has\n%s", now)
-	}
+	nothingLeft(t, name, before)
 }

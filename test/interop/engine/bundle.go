@@ -110,7 +110,7 @@ func (b *Bundle) Command(id, command string, args ...string) place.Command {
 		// It refuses a hierarchy of version 2 beside others, so it sees no other.
 		argv = append([]string{
 			"unshare", "--mount", "--propagation", "private", "sh", "-c",
-			`mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"`, "sh", "crun", "--cgroup-manager", "disabled",
+			`mount -t cgroup2 none /sys/fs/cgroup && exec "$@"`, "sh", "crun", "--cgroup-manager", "disabled",
 		}, argv[1:]...)
 	}
 	return place.Command{Args: append(append(argv, args...), id), Dir: b.Dir}

@@ -180,6 +180,15 @@ func (d *Docker) Run(args ...string) string {
 	return d.Try(args...).Must(d.t, "docker", strings.Join(args, " "))
 }
 
+// Compose runs docker-compose on the docker-compose.yml in a folder of the
+// place: docker-compose ARGS.
+func (d *Docker) Compose(dir string, args ...string) place.Result {
+	d.t.Helper()
+	return d.place.Run(place.Command{
+		Args: append([]string{"docker-compose"}, args...), Dir: dir, Env: []string{"DOCKER_HOST=unix://" + d.Socket},
+	})
+}
+
 // Stop asks dockerd to end, as a service manager does, and waits. Containers
 // end with it unless they are to live on. Containerd is left.
 func (d *Docker) Stop() {

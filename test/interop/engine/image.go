@@ -5,6 +5,7 @@ package engine
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +28,11 @@ func busybox(t testing.TB, p *place.Place) (program []byte, names []string) {
 			names = append(names, name)
 		}
 	}
-	return []byte(p.Run(place.Command{Args: []string{"cat", "/usr/bin/busybox"}}).Out), names
+	program, err := os.ReadFile(p.Path("/usr/bin/busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program, names
 }
 
 // imageArchive is the image's file system.
@@ -65,7 +70,7 @@ func makeRoot(t testing.TB, p *place.Place, dir string) {
 	t.Helper()
 	for r := tar.NewReader(imageArchive(t, p)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if err == nil {

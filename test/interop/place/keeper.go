@@ -36,14 +36,17 @@ func (p plan) keep() error {
 		return errors.Join(err, removeGroups(groups))
 	}
 	fmt.Println(first.Process.Pid)
-	ended, closed := make(chan error, 1), make(chan struct{})
-	go func() { ended <- first.Wait() }()
+	ended, closed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = first.Wait()
+	}()
 	go func() {
 		defer close(closed)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()
 	select {
-	case err = <-ended:
+	case <-ended:
 		return errors.Join(fmt.Errorf("the first process ended by itself: %w", orNone(err)), removeGroups(groups))
 	case <-closed:
 	}

@@ -12,8 +12,10 @@ import (
 // The addresses on the LAN (RFC 5737, RFC 3849). The neighbour is the place's
 // default gateway, and forwards nothing.
 const (
-	Host4, Host6           = "192.0.2.1", "2001:db8:1::1"
-	Neighbour4, Neighbour6 = "192.0.2.2", "2001:db8:1::2"
+	Host4      = "192.0.2.1"
+	Host6      = "2001:db8:1::1"
+	Neighbour4 = "192.0.2.2"
+	Neighbour6 = "2001:db8:1::2"
 )
 
 // LANLink is the place's link to its LAN; the neighbour's is eth0.

@@ -21,10 +21,10 @@ import (
 type Picture []string
 
 // Look takes a picture of the calling thread's network namespace and of this
-// process's mounts, and of the control groups of places.
+// process's mounts.
 func Look(ctx context.Context) (Picture, error) {
 	var p Picture
-	for _, look := range []func(context.Context) ([]string, error){linksSeen, firewallSeen, settingsSeen, mountsSeen, groupsSeen} {
+	for _, look := range []func(context.Context) ([]string, error){linksSeen, firewallSeen, settingsSeen, mountsSeen} {
 		lines, err := look(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("take a picture: %w", err)
@@ -143,20 +143,21 @@ func mountsSeen(context.Context) ([]string, error) {
 	return lines, nil
 }
 
-// groupsSeen are the control groups of places, those of killed tests too.
-func groupsSeen(context.Context) ([]string, error) {
-	var lines []string
-	err := filepath.WalkDir("/sys/fs/cgroup", func(name string, e fs.DirEntry, err error) error {
+// Groups are the control groups that a place of that name has outside. None is
+// left when it has ended.
+func Groups(name string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // another place ended meanwhile
 			return nil
 		case err != nil || !e.IsDir():
 			return err
-		case strings.HasPrefix(e.Name(), groupPrefix):
-			lines = append(lines, "control group "+name)
+		case e.Name() == name:
+			found = append(found, path)
 			return fs.SkipDir
 		}
 		return nil
 	})
-	return lines, err
+	return found, err
 }

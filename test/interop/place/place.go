@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,16 +28,11 @@ import (
 // is busy with other things; nothing takes a second of it otherwise.
 const patience = time.Minute
 
-// groupPrefix begins the names of places.
-const groupPrefix = "cnm-interop-"
-
 // Config says what a place has beside what the machine has.
 type Config struct {
 	// Unpacked is a folder with unpacked packages. Its usr and etc are laid over
-	// the machine's own.
+	// the machine's own, and are searched for programs; /usr/local is not.
 	Unpacked string
-	// Programs are folders that are searched for programs before all others.
-	Programs []string
 }
 
 // Place is a machine made of namespaces. Its methods fail the test where they
@@ -46,16 +42,20 @@ type Config struct {
 // and /usr is read-only; all else is the machine's own. Control groups begin at
 // the place's own.
 type Place struct {
+	// Name is that of the host and of the control groups, and no other place's.
+	Name string
 	// Host is the place's own stack, Neighbour another host on its LAN.
 	Host, Neighbour Stack
 
 	t      testing.TB
 	path   string // PATH inside
+	first  int    // the first process
 	keeper *exec.Cmd
 	stdin  io.Closer // of the keeper, which clears up when it ends
 	words  *bytes.Buffer
 	conn   *net.UnixConn // to the steward
 
+	end      sync.Once
 	mu       sync.Mutex // guards the rest
 	last     int
 	programs map[int]*Process
@@ -70,29 +70,29 @@ func New(t testing.TB, cfg Config) *Place {
 	if os.Geteuid() != 0 {
 		t.Fatal("a place needs root: its engines mount, and have control groups of their own")
 	}
-	// A name says whose place it is, also to whoever finds its control groups.
 	p := &Place{
-		t: t, words: &bytes.Buffer{}, programs: map[int]*Process{}, gone: make(chan struct{}), ready: make(chan struct{}),
-		path: strings.Join(append(cfg.Programs, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"), ":"),
+		Name: fmt.Sprintf("cnm-interop-%d-%x", os.Getpid(), time.Now().UnixNano()),
+		t:    t, words: &bytes.Buffer{}, programs: map[int]*Process{}, gone: make(chan struct{}), ready: make(chan struct{}),
+		path: "/usr/sbin:/usr/bin",
 	}
 	plan := plan{
-		Role: asKeeper, Name: fmt.Sprintf("%s%d-%x", groupPrefix, os.Getpid(), time.Now().UnixNano()), Dir: t.TempDir(),
+		Role: asKeeper, Name: p.Name, Dir: t.TempDir(),
 		Unpacked: cfg.Unpacked, Path: p.path,
 	}
-	pid, err := p.startKeeper(plan)
-	if err != nil {
+	var err error
+	if p.first, err = p.startKeeper(plan); err != nil {
 		t.Fatalf("make a place: %v", err)
 	}
-	t.Cleanup(p.close)
+	t.Cleanup(p.End)
 	go p.listen()
 	select {
 	case <-p.ready:
 	case <-p.gone:
-		t.Fatal("make a place: its first process ended") // and close tells what it said
+		t.Fatal("make a place: its first process ended") // and End tells what it said
 	case <-time.After(patience):
 		t.Fatalf("make a place: its first process is not ready after %v", patience)
 	}
-	ns, err := netns.OfProcess(pid)
+	ns, err := netns.OfProcess(p.first)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,9 +148,15 @@ func orderSocket() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "orders"), os.NewFile(uintptr(fds[1]), "orders"), nil
 }
 
-// close ends the place and everything in it, and fails the test if something is
-// left. The programs' logs are shown if the test has failed.
-func (p *Place) close() {
+// End ends the place and everything in it before the test does, and fails the
+// test if something is left. The programs' logs are shown if the test has
+// failed. Ending again does nothing.
+func (p *Place) End() {
+	p.t.Helper()
+	p.end.Do(p.clearUp)
+}
+
+func (p *Place) clearUp() {
 	p.t.Helper()
 	if p.t.Failed() {
 		for _, program := range p.started() {
@@ -224,9 +230,32 @@ func (p *Place) order(o order, files ...*os.File) error {
 	return err
 }
 
+// Path is where the test finds a file of the place. Links in it that are
+// absolute lead out of the place.
+func (p *Place) Path(inside string) string {
+	return filepath.Join("/proc", strconv.Itoa(p.first), "root", inside)
+}
+
 // Write makes a file inside, with the folders above it.
-func (p *Place) Write(path, text string) {
+func (p *Place) Write(inside, text string) {
 	p.t.Helper()
-	c := Command{Args: []string{"sh", "-c", `mkdir -p "$(dirname "$1")" && cat >"$1"`, "sh", path}, Stdin: strings.NewReader(text)}
-	p.Run(c).Must(p.t, "write", path)
+	path := p.Path(inside)
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o644)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// In runs fn on a thread that is in the network namespace of a process of the
+// place, and holds that no longer than fn takes. The number is the one inside.
+func (p *Place) In(pid int, fn func() error) error {
+	ns, err := netns.Open(p.Path(filepath.Join("/proc", strconv.Itoa(pid), "ns/net")))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return ns.Do(fn)
 }

@@ -5,6 +5,7 @@ package place
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -255,7 +256,7 @@ func content(f *os.File) string {
 	}
 	b := make([]byte, stat.Size())
 	n, err := f.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err.Error()
 	}
 	return string(b[:n])
@@ -295,6 +296,7 @@ func (j *journal) read(r io.Reader) {
 // await waits for a line with the text.
 func (j *journal) await(ctx context.Context, text string, done <-chan struct{}) (string, error) {
 	seen := 0
+	var late <-chan time.Time
 	for {
 		j.mu.Lock()
 		fresh, grown, ended := j.lines[seen:], j.grown, j.ended
@@ -313,10 +315,9 @@ func (j *journal) await(ctx context.Context, text string, done <-chan struct{}) 
 		case <-done:
 			// What it said at last may still be in the pipe, whose end comes when
 			// none of its children holds it either.
-			done = nil
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, time.Second)
-			defer cancel()
+			done, late = nil, time.After(time.Second)
+		case <-late:
+			return "", fmt.Errorf("it ended, and never said %q", text)
 		case <-ctx.Done():
 			return "", fmt.Errorf("it has not said %q: %w", text, context.Cause(ctx))
 		}

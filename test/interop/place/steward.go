@@ -86,8 +86,11 @@ func serve() error {
 func readOrder(conn *net.UnixConn) (*order, []int, error) {
 	buf, oob := make([]byte, mostOrder), make([]byte, unix.CmsgSpace(3*4))
 	n, m, flags, _, err := conn.ReadMsgUnix(buf, oob)
-	if err != nil || n == 0 {
-		return nil, nil, nil // the test has closed it, or is no more
+	if n == 0 { // the test has closed it, or is no more
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		return nil, nil, fmt.Errorf("an order is longer than %d bytes", mostOrder)
