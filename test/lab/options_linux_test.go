@@ -185,7 +185,7 @@ func TestAdoptedBridge(t *testing.T) {
 				w := stage.On(t, host, stage.StartHere(t))
 				w.Place.Serve(t, 53)
 				w.Neighbour.Serve(t, stage.EchoPort)
-				adopted := w.Network("adopted", stage.Option("adopt", "br0"), stage.Option("allow-overlap", "true"), func(s *cnm.NetworkSpec) {
+				adopted := w.Network("adopted", stage.Option("adopt", "br0"), func(s *cnm.NetworkSpec) {
 					for _, p := range []string{"10.50.0.0/24", "fd00:50::/64"} {
 						prefix := netip.MustParsePrefix(p)
 						rest := netip.PrefixFrom(prefix.Addr().Next(), prefix.Bits()+2).Masked()
