@@ -125,9 +125,11 @@ func (l *lab) dial(ns *netns.NS) *link.Conn {
 
 func (l *lab) do(c *link.Conn, fill func(b *link.Batch)) {
 	l.Helper()
+	must(l, c.HearAddresses())
 	var b link.Batch
 	fill(&b)
 	must(l, c.Do(&b))
+	must(l, c.AwaitAddresses(l.Context())) // a single packet must find them
 }
 
 func (l *lab) next() int { l.index++; return l.index }
