@@ -73,7 +73,8 @@ func (r *JoinResult) Gateway(f Family) netip.Addr {
 
 // Link is the interface of an endpoint. The zero value is no link at all (host and null networks).
 type Link struct {
-	// Name is the interface: inside the namespace where InPlace, else in the host's stack, to be moved and renamed.
+	// Name is the interface: inside the namespace where InPlace, else in the host's stack, to be moved and renamed by whoever
+	// makes the namespace, who sees to all inside of it too.
 	Name    string
 	Index   int // in the namespace where InPlace
 	InPlace bool

@@ -11,6 +11,8 @@ import (
 
 // EndpointSpec is what a caller asks for. The controller owns the value once it is passed.
 type EndpointSpec struct {
+	// ID is for a caller that has drawn one at random already, in the form of [EndpointID]; empty: one is drawn.
+	ID        EndpointID
 	Name      string
 	Addresses []netip.Addr // wanted addresses, at most one a subnet; a family without one gets one from the allocator
 	MAC       MAC          // zero: chosen by the driver

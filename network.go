@@ -10,6 +10,8 @@ import (
 // NetworkSpec is what a caller asks for. The zero value of every field but Name means "the default".
 // The controller owns the value once it is passed.
 type NetworkSpec struct {
+	// ID is for a caller that has drawn one at random already, in the form of [NetworkID]; empty: one is drawn.
+	ID     NetworkID
 	Name   string
 	Driver string // "bridge" unless given
 

@@ -14,6 +14,12 @@ type SandboxSpec struct {
 	PID  int    // adopt the network namespace of this process
 	Host bool   // the one sandbox that is the host's own stack
 
+	// Await: the namespace at Path may be made later, by somebody else, who then moves the links of the endpoints that joined
+	// before into it and sees to all inside of it that concerns them.
+	Await bool
+	// Unrouted: whoever owns the namespace sets its default routes.
+	Unrouted bool
+
 	Hostname   string
 	DNS        []netip.Addr
 	DNSSearch  []string
@@ -37,6 +43,7 @@ type Sandbox struct {
 	Owned     bool // made and pinned by us
 	Host      bool // the host's own stack
 	PID       int  // the process it was adopted from; 0 if none
+	Unrouted  bool // its default routes are set by whoever owns the namespace
 
 	Hostname   string
 	DNS        []netip.Addr
@@ -48,8 +55,12 @@ type Sandbox struct {
 	State   State
 }
 
+// Awaited tells whether the sandbox is there and its namespace is not yet.
+func (s *Sandbox) Awaited() bool { return s.State == Ready && s.Namespace.Cookie == 0 }
+
 // Namespace says which network namespace. The path is where to find it, the cookie is its identity: the kernel
-// gives a cookie once in a boot (SO_NETNS_COOKIE, Linux 5.14), while inode numbers come again.
+// gives a cookie once in a boot (SO_NETNS_COOKIE, Linux 5.14), while inode numbers come again. A cookie of 0 is a namespace
+// that is to appear at the path.
 // The zero value is a namespace that is not known yet.
 type Namespace struct {
 	Path   string

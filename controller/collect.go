@@ -19,7 +19,7 @@ func (c *Controller) collect(ctx context.Context, gone []cnm.SandboxID) {
 // only leave.
 func (c *Controller) collectIfGone(ctx context.Context, id cnm.SandboxID) {
 	sb, ok := c.table.sandbox(id)
-	if !ok {
+	if !ok || sb.Awaited() {
 		return
 	}
 	ns, err := c.stack.Open(ctx, sb)

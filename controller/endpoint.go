@@ -62,8 +62,12 @@ func (c *Controller) readyNetwork(id cnm.NetworkID) (cnm.Network, error) {
 
 // planEndpoint checks what was asked for and takes the addresses. It records nothing.
 func (c *Controller) planEndpoint(ctx context.Context, u *undo.Stack, nw cnm.Network, spec cnm.EndpointSpec) (cnm.Endpoint, error) {
+	id, err := chosen(spec.ID, cnm.NewEndpointID)
+	if err != nil {
+		return cnm.Endpoint{}, err
+	}
 	ep := cnm.Endpoint{
-		ID: cnm.NewEndpointID(), Network: nw.ID, Name: spec.Name, MAC: spec.MAC, Aliases: spec.Aliases,
+		ID: id, Network: nw.ID, Name: spec.Name, MAC: spec.MAC, Aliases: spec.Aliases,
 		Publish: spec.Publish, Options: spec.Options, Labels: spec.Labels, Keep: spec.Keep,
 		Created: c.now(), State: cnm.Creating,
 	}
@@ -73,7 +77,6 @@ func (c *Controller) planEndpoint(ctx context.Context, u *undo.Stack, nw cnm.Net
 	if err := checkWanted(nw, spec.Addresses); err != nil {
 		return ep, err
 	}
-	var err error
 	ep.Addresses, err = c.allocateAddresses(ctx, u, nw, ep, spec.Addresses)
 	return ep, err
 }

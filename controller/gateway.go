@@ -39,6 +39,9 @@ func defaults(ats []cnm.Attachment) map[cnm.EndpointID]cnm.FamilySet {
 // routes tells whether the attachment has a gateway in the family: the driver's word once it has joined, before that
 // what the records let one foresee.
 func routes(at cnm.Attachment, f cnm.Family) bool {
+	if at.Sandbox.Unrouted {
+		return false
+	}
 	if at.Join.Result.Link.Name != "" {
 		return at.Join.Result.Gateway(f).IsValid()
 	}

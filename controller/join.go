@@ -111,7 +111,14 @@ type entry struct {
 
 // enter makes a claimed join real and commits it: ports and rules, the link, what is inside, the names.
 func (c *Controller) enter(ctx context.Context, u *undo.Stack, e entry) (cnm.Attachment, error) {
+	waits, err := c.waits(ctx, &e.at.Sandbox)
 	d, at := e.driver, e.at
+	if err != nil {
+		return at, err
+	}
+	if waits {
+		return c.enterAwaited(ctx, u, d, at)
+	}
 	ns, err := c.stack.Open(ctx, at.Sandbox)
 	if err != nil {
 		return at, err

@@ -88,6 +88,17 @@ func isID(s string) bool {
 	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
+// chosen is the identifier that a caller drew, or a fresh one.
+func chosen[ID ~string](id ID, draw func() ID) (ID, error) {
+	if id == "" {
+		return draw(), nil
+	}
+	if !isID(string(id)) {
+		return "", cnm.FieldErrorf(cnm.Invalid, "id", "id %.80q is not 32 lower-case hexadecimal digits drawn at random; leave it out to have one drawn", string(id))
+	}
+	return id, nil
+}
+
 // find resolves a reference among the objects of one noun.
 func find[ID ~string, T any](noun, ref string, of map[ID]T, names map[string]ID, name func(T) string) (ID, error) {
 	if _, ok := of[ID(ref)]; ok {
@@ -116,6 +127,15 @@ func find[ID ~string, T any](noun, ref string, of map[ID]T, names map[string]ID,
 		list[i] = string(id[:12]) + " (" + name(of[id]) + ")"
 	}
 	return "", cnm.FieldErrorf(cnm.Invalid, noun, "%s %q is ambiguous: %s; give more digits", noun, ref, strings.Join(list, ", "))
+}
+
+// LookupAttachment finds an endpoint by its full ID, with the records around it; without a join, those of Join and Sandbox are zero.
+func (c *Controller) LookupAttachment(id cnm.EndpointID) (cnm.Attachment, error) {
+	at, ok := c.table.attachment(id)
+	if !ok {
+		return cnm.Attachment{}, noEndpoint(id)
+	}
+	return at, nil
 }
 
 // Records is a snapshot of all settled and unsettled records, oldest first. The caller owns the slices.

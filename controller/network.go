@@ -57,8 +57,12 @@ func (c *Controller) planNetwork(ctx context.Context, spec cnm.NetworkSpec) (cnm
 	if err := cnm.CheckName("name", spec.Name); err != nil {
 		return cnm.Network{}, err
 	}
+	id, err := chosen(spec.ID, cnm.NewNetworkID)
+	if err != nil {
+		return cnm.Network{}, err
+	}
 	nw := cnm.Network{
-		ID: cnm.NewNetworkID(), Name: spec.Name, Driver: spec.Driver,
+		ID: id, Name: spec.Name, Driver: spec.Driver,
 		IPv4: spec.IPv4 == nil || *spec.IPv4, IPv6: spec.IPv6 == nil || *spec.IPv6,
 		Subnets: spec.Subnets, IPAM: spec.IPAM, IPAMOptions: spec.IPAMOptions,
 		Internal: spec.Internal, IsolateEndpoints: spec.IsolateEndpoints, MTU: spec.MTU, DNS: spec.DNS,

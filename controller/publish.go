@@ -39,6 +39,12 @@ func (c *Controller) Publish(ctx context.Context, id cnm.EndpointID, add, remove
 	return c.publish(ctx, id, func(at cnm.Attachment) ([]cnm.PortSpec, error) { return republish(at, add, remove) })
 }
 
+// Republish replaces the whole list of an endpoint's published ports; ports in the old and the new list are not touched. On an
+// error nothing has changed.
+func (c *Controller) Republish(ctx context.Context, id cnm.EndpointID, specs []cnm.PortSpec) (cnm.Attachment, error) {
+	return c.publish(ctx, id, func(cnm.Attachment) ([]cnm.PortSpec, error) { return specs, nil })
+}
+
 // publish gives an endpoint the list of published ports that want makes of it.
 func (c *Controller) publish(ctx context.Context, id cnm.EndpointID, want func(cnm.Attachment) ([]cnm.PortSpec, error)) (at cnm.Attachment, err error) {
 	defer func() { err = cnm.During("publish", err) }()
@@ -228,7 +234,7 @@ func (c *Controller) publishSplit(ctx context.Context, held []cnm.Attachment, ad
 func (c *Controller) republishAs(ctx context.Context, before []cnm.Attachment) error {
 	var errs []error
 	for _, at := range before {
-		_, err := c.publish(ctx, at.Endpoint.ID, func(cnm.Attachment) ([]cnm.PortSpec, error) { return at.Endpoint.Publish, nil })
+		_, err := c.Republish(ctx, at.Endpoint.ID, at.Endpoint.Publish)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -173,13 +173,12 @@ func (c *Controller) reconcileEndpoint(ctx context.Context, id cnm.EndpointID) {
 	if !stands(at) {
 		return
 	}
-	switch ns, err := c.stack.Open(ctx, at.Sandbox); {
-	case errors.Is(err, cnm.NotFound):
+	waits, err := c.waits(ctx, &at.Sandbox)
+	c.noteReconcile(ctx, "sandbox "+at.Sandbox.Name, err)
+	if !waits && !c.opens(ctx, at.Sandbox) {
 		h.release()
 		c.collectIfGone(ctx, at.Sandbox.ID)
 		return
-	case err == nil:
-		c.noteReconcile(ctx, "sandbox "+at.Sandbox.Name, ns.Close())
 	}
 	d, err := c.driver(at.Network)
 	if err != nil {
@@ -190,9 +189,21 @@ func (c *Controller) reconcileEndpoint(ctx context.Context, id cnm.EndpointID) {
 		c.report(ctx, drifts)
 		c.noteReconcile(ctx, "endpoint "+at.Endpoint.Name, err)
 	}
+	if waits {
+		return
+	}
 	gone := c.reconcileStack(ctx, cnm.Wanted{Sandboxes: []cnm.Sandbox{at.Sandbox}, Attachments: c.standing(at.Sandbox.ID)})
 	h.release()
 	c.collect(ctx, gone)
+}
+
+// opens tells whether a sandbox's namespace is there, or cannot be looked at.
+func (c *Controller) opens(ctx context.Context, sb cnm.Sandbox) bool {
+	ns, err := c.stack.Open(ctx, sb)
+	if err == nil {
+		c.noteReconcile(ctx, "sandbox "+sb.Name, ns.Close())
+	}
+	return !errors.Is(err, cnm.NotFound)
 }
 
 // reconcileSandbox looks at one sandbox and what is in it, and collects it if it is gone.
@@ -205,6 +216,11 @@ func (c *Controller) reconcileSandbox(ctx context.Context, id cnm.SandboxID) {
 	sb, err := c.readySandbox(id)
 	if err != nil {
 		return // it ended meanwhile
+	}
+	waits, err := c.waits(ctx, &sb)
+	c.noteReconcile(ctx, "sandbox "+sb.Name, err)
+	if waits {
+		return
 	}
 	gone := c.reconcileStack(ctx, cnm.Wanted{Sandboxes: []cnm.Sandbox{sb}, Attachments: c.standing(id)})
 	h.release()
@@ -247,7 +263,7 @@ func (c *Controller) reconcileAll(ctx context.Context, starting bool) {
 	for _, sb := range c.Records(ctx).Sandboxes {
 		switch {
 		case sb.State != cnm.Ready:
-		case starting:
+		case starting && !sb.Awaited():
 			w.Sandboxes = append(w.Sandboxes, sb)
 		default:
 			c.reconcileSandbox(ctx, sb.ID)

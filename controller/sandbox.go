@@ -33,8 +33,12 @@ func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (s
 	}
 	claimed := sb
 	u.Push("delete the namespace", func(ctx context.Context) error { return c.stack.Delete(ctx, claimed) })
-	if sb.Namespace, err = c.stack.Create(ctx, sb); err != nil {
+	ns, err := c.stack.Create(ctx, sb)
+	if err != nil && !(spec.Await && errors.Is(err, cnm.NotFound)) {
 		return cnm.Sandbox{}, err
+	}
+	if err == nil {
+		sb.Namespace = ns
 	}
 	if err := c.table.adopt(sb); err != nil {
 		return cnm.Sandbox{}, err
@@ -64,6 +68,9 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 	if spec.PID < 0 {
 		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "pid", "pid %d is no process; give that of a running one", spec.PID)
 	}
+	if spec.Path == "" && spec.Await {
+		return cnm.Sandbox{}, cnm.FieldErrorf(cnm.Invalid, "netns", "a namespace can be waited for at a path only; give one")
+	}
 	if spec.Hostname != "" {
 		if err := cnm.CheckName("hostname", spec.Hostname); err != nil {
 			return cnm.Sandbox{}, err
@@ -84,7 +91,7 @@ func (c *Controller) planSandbox(spec cnm.SandboxSpec) (cnm.Sandbox, error) {
 	}
 	return cnm.Sandbox{
 		ID: cnm.NewSandboxID(), Name: spec.Name, Namespace: cnm.Namespace{Path: spec.Path}, PID: spec.PID,
-		Owned: ways == 0, Host: spec.Host,
+		Owned: ways == 0, Host: spec.Host, Unrouted: spec.Unrouted,
 		Hostname: spec.Hostname, DNS: spec.DNS, DNSSearch: spec.DNSSearch, ExtraHosts: spec.ExtraHosts,
 		Labels: spec.Labels, Created: c.now(), State: cnm.Creating,
 	}, nil
@@ -117,7 +124,7 @@ func checkDomain(d string) error {
 func (t *table) adopt(sb cnm.Sandbox) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && id != sb.ID {
+	if id, ok := t.byCookie[sb.Namespace.Cookie]; ok && id != sb.ID && sb.Namespace.Cookie != 0 {
 		return adoptedTwice(sb, t.sandboxes[id].Name)
 	}
 	t.putLocked(cnm.Records{Sandboxes: []cnm.Sandbox{sb}})

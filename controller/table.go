@@ -63,6 +63,9 @@ func (t *table) add(r cnm.Records) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, nw := range r.Networks {
+		if old, ok := t.networks[nw.ID]; ok {
+			return cnm.FieldErrorf(cnm.Exists, "id", "network %s exists: it is %q", nw.ID, old.Name)
+		}
 		if id, ok := t.networkNames[cnm.FoldName(nw.Name)]; ok {
 			return cnm.FieldErrorf(cnm.Exists, "name", "network %q exists (%s); choose another name or remove it first", t.networks[id].Name, id[:12])
 		}
@@ -76,6 +79,9 @@ func (t *table) add(r cnm.Records) error {
 		}
 	}
 	for _, ep := range r.Endpoints {
+		if old, ok := t.endpoints[ep.ID]; ok {
+			return cnm.FieldErrorf(cnm.Exists, "id", "endpoint %s exists: it is %s/%s", ep.ID, t.networks[old.Network].Name, old.Name)
+		}
 		if id, ok := t.endpointNames[ep.Network][cnm.FoldName(ep.Name)]; ok {
 			nw := t.networks[ep.Network]
 			return cnm.FieldErrorf(cnm.Exists, "name", "endpoint %s/%s exists; choose another name or remove it first", nw.Name, t.endpoints[id].Name)

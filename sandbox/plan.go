@@ -50,15 +50,14 @@ type plan struct {
 	dead       string // what the interface is called after Unplug
 }
 
-// planFor computes the plan of an attachment.
+// planFor computes the plan of an attachment. A link that was made elsewhere is seen to by whoever moves it here.
 func planFor(at cnm.Attachment) (plan, error) {
 	l := at.Join.Result.Link
-	if l == (cnm.Link{}) {
+	if !l.InPlace {
 		return plan{}, nil
 	}
-	if !l.InPlace || l.Index <= 0 {
-		return plan{}, cnm.Errorf(cnm.Invalid, "interface %s of endpoint %s is not in the sandbox yet (index %d): make it there or move it first",
-			l.Name, at.Endpoint.Name, l.Index)
+	if l.Index <= 0 {
+		return plan{}, cnm.Errorf(cnm.Invalid, "interface %s of endpoint %s has no index", l.Name, at.Endpoint.Name)
 	}
 	b := planner{at: at, index: l.Index, table: TableOf(l.Index)}
 	if slices.Contains([]string{"", "all", "default", "lo"}, b.name()) {

@@ -150,7 +150,6 @@ func TestPlanRefuses(t *testing.T) {
 		change func(at *cnm.Attachment)
 		field  string
 	}{
-		"in the host":   {func(at *cnm.Attachment) { at.Join.Result.Link.InPlace = false }, ""},
 		"no index":      {func(at *cnm.Attachment) { at.Join.Result.Link.Index = 0 }, ""},
 		"named all":     {func(at *cnm.Attachment) { at.Join.Interface = "all" }, "interface"},
 		"named default": {func(at *cnm.Attachment) { at.Join.Interface = "default" }, "interface"},
@@ -171,6 +170,15 @@ func TestPlanRefuses(t *testing.T) {
 				t.Errorf("error %v, want an invalid %q", err, tc.field)
 			}
 		})
+	}
+}
+
+// TestPlanOfAMovedLink: whoever moves a link into the sandbox sees to all inside.
+func TestPlanOfAMovedLink(t *testing.T) {
+	t.Parallel()
+	p, err := planFor(attachment(func(at *cnm.Attachment) { at.Join.Result.Link.InPlace = false }))
+	if err != nil || !p.none() {
+		t.Errorf("planned %+v, error %v, want nothing", p, err)
 	}
 }
 

@@ -13,13 +13,10 @@ import (
 	"github.com/libnetwork/cnm/ports"
 )
 
-// Join holds the ports, commits the rules, and then makes the link in the sandbox's namespace with one message. What it
-// did before a failure is undone by Leave.
+// Join holds the ports, commits the rules, and then makes the link in the sandbox's namespace with one message. Where that is not
+// known yet, the sandbox's side waits in the host's stack, down, to be moved. What it did before a failure is undone by Leave.
 func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult, error) {
 	at := req.Attachment
-	if req.NamespaceFD < 0 {
-		return cnm.JoinResult{}, cnm.FieldErrorf(cnm.Unsupported, "sandbox", "sandbox %q has no namespace yet; the bridge driver makes links in place", at.Sandbox.Name)
-	}
 	n, err := d.known(at.Network)
 	if err != nil {
 		return cnm.JoinResult{}, err
@@ -50,6 +47,9 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 	d.enlist(to, p)
 	r := p.result(np, to.mtu, bound)
 	r.Link.Bridge = to.name
+	if req.NamespaceFD < 0 {
+		r.Link.Name, r.Link.Index, r.Link.InPlace = waitName(at.Join.Number), 0, false
+	}
 	return r, nil
 }
 
@@ -90,15 +90,17 @@ func (d *Driver) planOf(n *network) networkPlan {
 	return n.plan
 }
 
-// plug appends the messages that make an endpoint's link. The host side is made down and gets its attributes before it
+// plug appends the messages that make an endpoint's link, the other side in the namespace with that descriptor, or waiting in the
+// host's stack where it is negative. The host side is made down and gets its attributes before it
 // comes up, or the sandbox could send meanwhile. Forwarding entries and neighbours are static: nothing is learned and
 // nothing unknown is flooded.
 func (p endpointPlan) plug(b *link.Batch, to site, namespace int) {
-	mac := macLink(p.at.Endpoint.MAC)
-	b.CreateVeth(link.Veth{
-		Name: p.host, Index: p.index, Master: to.bridge, MTU: to.mtu,
-		Peer: link.Peer{Name: p.name, Index: p.index, MAC: mac, MTU: to.mtu, Namespace: namespace},
-	})
+	peer := link.Peer{Name: p.name, Index: p.index, MAC: macLink(p.at.Endpoint.MAC), MTU: to.mtu, Namespace: namespace}
+	if namespace < 0 {
+		// One stack has no room for two links of one index.
+		peer.Name, peer.Index, peer.Namespace = waitName(p.at.Join.Number), 0, link.Here
+	}
+	b.CreateVeth(link.Veth{Name: p.host, Index: p.index, Master: to.bridge, MTU: to.mtu, Peer: peer})
 	p.settle(b, to)
 }
 

@@ -17,6 +17,7 @@ import (
 const (
 	hubPrefix   = "cn-" // + 12 digits of the network's ID: the bridge that has the gateway addresses
 	portPrefix  = "cnv" // + 12 digits of the join's number: an endpoint's host side
+	waitPrefix  = "cnw" // + the same digits: the other side, where it waits to be moved into its sandbox
 	shardPrefix = "cns" // + 9 of the network + 2 of the shard: a further bridge of the network
 	trunkPrefix = "cnt" // + 9 of the network + 2 of the shard + h (at the hub) or s (at the shard)
 )
@@ -29,7 +30,7 @@ func ours(name string) bool {
 	}
 	digits := 12
 	switch name[:prefix] {
-	case hubPrefix, portPrefix, trunkPrefix:
+	case hubPrefix, portPrefix, waitPrefix, trunkPrefix:
 	case shardPrefix:
 		digits = 11
 	default:
@@ -48,6 +49,9 @@ func hubName(nw cnm.Network, s settings) string {
 
 // portName is the host side of a join: it never comes again, as numbers do not.
 func portName(number uint64) string { return portPrefix + base36(number, 12) }
+
+// waitName is the other side of a join into a sandbox whose namespace is not known yet.
+func waitName(number uint64) string { return waitPrefix + base36(number, 12) }
 
 // shardName, trunkHub and trunkShard name what belongs to shard i (1 and up) of a network.
 func shardName(id cnm.NetworkID, i int) string  { return shardPrefix + shardSuffix(id, i) }

@@ -281,7 +281,7 @@ func (d *decoder) checkLink(key, name string) {
 	if bad {
 		d.fail(key, strconv.Quote(name)+" cannot be the name of a link; use up to 15 letters and digits")
 	}
-	for _, prefix := range []string{portPrefix, shardPrefix, trunkPrefix} {
+	for _, prefix := range []string{portPrefix, waitPrefix, shardPrefix, trunkPrefix} {
 		if strings.HasPrefix(name, prefix) {
 			d.fail(key, strconv.Quote(name)+" begins like the links this driver makes; choose another")
 		}

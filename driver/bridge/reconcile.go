@@ -322,6 +322,9 @@ func (p endpointPlan) differs(to site, l link.Link, have view) string {
 
 // remake makes a lost link again in the sandbox's namespace, if that is still there.
 func (d *Driver) remake(to site, p endpointPlan) error {
+	if !p.at.Join.Result.Link.InPlace {
+		return cnm.Errorf(cnm.NotFound, "link %s of endpoint %s/%s was moved into its sandbox by somebody else, who has to attach it anew", p.host, p.at.Network.Name, p.at.Endpoint.Name)
+	}
 	ns, err := netns.Open(p.at.Sandbox.Namespace.Path)
 	if err != nil {
 		return cnm.Errorf(cnm.NotFound, "namespace of sandbox %s: %w", p.at.Sandbox.Name, err)
@@ -408,7 +411,7 @@ func knownLinks(w cnm.Wanted) known {
 		}
 	}
 	for _, at := range w.Attachments {
-		k.names[portName(at.Join.Number)] = true
+		k.names[portName(at.Join.Number)], k.names[waitName(at.Join.Number)] = true, true
 	}
 	return k
 }

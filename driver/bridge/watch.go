@@ -188,6 +188,10 @@ func (d *Driver) judgeLink(e *link.LinkEvent, doubtful map[string]bool, hint fun
 		delete(doubtful, e.Link.Name)
 	case strings.HasPrefix(e.Link.Name, portPrefix):
 		// On its way in or out by our own hand.
+	case strings.HasPrefix(e.Link.Name, waitPrefix):
+		if e.Gone { // moved into its sandbox, whose namespace is there then
+			hint(cnm.Hint{Link: portPrefix + strings.TrimPrefix(e.Link.Name, waitPrefix)})
+		}
 	case d.isBridge(e.Link.Index):
 		if e.Gone || e.Link.Flags&unix.IFF_UP == 0 || d.lostMAC(e.Link) {
 			hint(cnm.Hint{})

@@ -179,6 +179,10 @@ func (c *checker) hostSide(at cnm.Attachment) {
 	of := "endpoint " + at.Network.Name + "/" + at.Endpoint.Name
 	recorded := at.Join.Result.Link
 	c.known[recorded.Host] = true
+	if !recorded.InPlace {
+		c.known[recorded.Name] = true // it may have been moved by now, or not
+		recorded.Index = c.host.byName[recorded.Host].Index
+	}
 	l, ok := c.host.byName[recorded.Host]
 	if !ok {
 		c.say("%s: link %s is missing", of, recorded.Host)
@@ -224,6 +228,7 @@ func (c *checker) underWay() {
 	for _, j := range c.records.Joins {
 		if host := j.Result.Link.Host; host != "" {
 			c.known[host] = true
+			c.known[j.Result.Link.Name] = c.known[j.Result.Link.Name] || !j.Result.Link.InPlace
 		}
 	}
 	for _, nw := range c.records.Networks {

@@ -24,7 +24,7 @@ func (c *checker) sandboxes(ctx context.Context) error {
 		of[at.Sandbox.ID] = append(of[at.Sandbox.ID], at)
 	}
 	for _, sb := range c.records.Sandboxes {
-		if sb.Host || !sb.State.Settled() {
+		if sb.Host || !sb.State.Settled() || sb.Awaited() {
 			continue
 		}
 		ns, err := openSandbox(ctx, sb)
@@ -88,7 +88,7 @@ func (c *checker) sandbox(ctx context.Context, sb cnm.Sandbox, ns *netns.NS, ats
 	}
 	want := insideWant{routes: map[string]bool{}, rules: map[string]bool{}, links: map[string]bool{"lo": true}}
 	for _, at := range ats {
-		if at.Join.Result.Link != (cnm.Link{}) {
+		if at.Join.Result.Link.InPlace {
 			c.insideLink(at, inside)
 			want.add(at)
 		}
@@ -183,7 +183,7 @@ func (c *checker) oneDefault(sb cnm.Sandbox, ats []cnm.Attachment) {
 	for _, f := range cnm.Families() {
 		able, holds := 0, 0
 		for _, at := range ats {
-			if at.Join.Result.Gateway(f).IsValid() {
+			if !sb.Unrouted && at.Join.Result.Gateway(f).IsValid() {
 				able++
 			}
 			if at.Join.Default.Has(f) {

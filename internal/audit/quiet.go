@@ -14,13 +14,14 @@ import (
 const (
 	hubPrefix   = "cn-" // the bridge of a network
 	portPrefix  = "cnv" // the host's side of an endpoint
+	waitPrefix  = "cnw" // its other side, where that waits to be moved
 	shardPrefix = "cns" // a further bridge of a network
 	trunkPrefix = "cnt" // between the bridges of a network
 )
 
 // isOurs tells whether a link has the name of one of ours.
 func isOurs(name string) bool {
-	return strings.HasPrefix(name, hubPrefix) || strings.HasPrefix(name, portPrefix) || strings.HasPrefix(name, shardPrefix) || strings.HasPrefix(name, trunkPrefix)
+	return strings.HasPrefix(name, hubPrefix) || strings.HasPrefix(name, portPrefix) || strings.HasPrefix(name, waitPrefix) || strings.HasPrefix(name, shardPrefix) || strings.HasPrefix(name, trunkPrefix)
 }
 
 // isFenced tells whether a link is out of service and waits to be deleted: down, and in a group.
