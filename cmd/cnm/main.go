@@ -31,7 +31,7 @@ func main() {
 
 // serve is the daemon. With the default directories its namespaces are also where other tools look for them.
 func serve(ctx context.Context, c cli.DaemonConfig, log *slog.Logger) error {
-	cfg := daemon.Config{StateDir: c.StateDir, RunDir: c.RunDir, Socket: c.Socket, SocketMode: c.SocketMode, Version: cli.Version()}
+	cfg := daemon.Config{StateDir: c.StateDir, RunDir: c.RunDir, Socket: c.Socket, SocketMode: c.SocketMode, DockerPlugin: c.DockerPlugin, Version: cli.Version()}
 	if c.RunDir == "/run/cnm" {
 		cfg.LinkDir = "/run/netns"
 	}

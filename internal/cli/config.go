@@ -27,16 +27,20 @@ type DaemonConfig struct {
 	SocketMode fs.FileMode // of the socket: 0666, 0660 or 0600
 	LogFormat  string      // text or json
 	LogLevel   slog.Level
+	// DockerPlugin is the socket at which Docker finds us as a plugin; "": none.
+	DockerPlugin string
 }
 
 // settings are the configuration as it is written, by flag, environment (CNM_ and the key in capitals, - as _) or file. "" is what was not given.
 type settings struct {
-	State      string `json:"state"`
-	Run        string `json:"run"`
-	Socket     string `json:"socket"`
-	SocketMode string `json:"socket-mode"`
-	LogFormat  string `json:"log-format"`
-	LogLevel   string `json:"log-level"`
+	State           string `json:"state"`
+	Run             string `json:"run"`
+	Socket          string `json:"socket"`
+	SocketMode      string `json:"socket-mode"`
+	DockerPlugin    string `json:"docker-plugin"`
+	DockerPluginDir string `json:"docker-plugin-dir"`
+	LogFormat       string `json:"log-format"`
+	LogLevel        string `json:"log-level"`
 }
 
 // configFile is read if it is there; another one that is named must be.
@@ -55,6 +59,8 @@ func keys() []setting {
 		{"run", "/run/cnm", "directory of everything else, which does not", false},
 		{"socket", "", "the API's socket (default cnm.sock in the run directory)", false},
 		{"socket-mode", "0666", "permissions of the socket: 0666, 0660 for the group cnm alone, or 0600 for root alone", false},
+		{"docker-plugin", "", "serve Docker as the network and address manager plugin of this name (default: none)", false},
+		{"docker-plugin-dir", "/run/docker/plugins", "directory in which Docker looks for plugins", false},
 		{"log-format", "text", "text or json", false},
 		{"log-level", "info", "debug, info, warn or error", true},
 	}
@@ -135,6 +141,9 @@ func (s *settings) config() (DaemonConfig, error) {
 	if len(s.Socket) > socketMax {
 		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket", "socket %q is %d bytes long, and Linux takes %d; choose a shorter --socket", s.Socket, len(s.Socket), socketMax)
 	}
+	if err := s.plugin(&cfg); err != nil {
+		return cfg, err
+	}
 	mode, ok := socketModes()[s.SocketMode]
 	if !ok {
 		return cfg, cnm.FieldErrorf(cnm.Invalid, "socket-mode", "socket-mode %q is unknown; use 0666, 0660 or 0600", s.SocketMode)
@@ -150,6 +159,24 @@ func (s *settings) config() (DaemonConfig, error) {
 	}
 	cfg.LogLevel = level
 	return cfg, nil
+}
+
+// plugin checks where Docker finds us.
+func (s *settings) plugin(cfg *DaemonConfig) error {
+	if s.DockerPlugin == "" {
+		return nil
+	}
+	if err := cnm.CheckName("docker-plugin", s.DockerPlugin); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(s.DockerPluginDir) {
+		return cnm.FieldErrorf(cnm.Invalid, "docker-plugin-dir", "docker-plugin-dir %q is no absolute path", s.DockerPluginDir)
+	}
+	cfg.DockerPlugin = filepath.Join(s.DockerPluginDir, s.DockerPlugin+".sock")
+	if len(cfg.DockerPlugin) > socketMax {
+		return cnm.FieldErrorf(cnm.Invalid, "docker-plugin-dir", "socket %q is %d bytes long, and Linux takes %d; choose a shorter name or directory", cfg.DockerPlugin, len(cfg.DockerPlugin), socketMax)
+	}
+	return nil
 }
 
 // needRestart lists what differs and cannot change while the daemon runs.

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/adapter/docker"
 	"github.com/libnetwork/cnm/api/server"
 	"github.com/libnetwork/cnm/controller"
 	"github.com/libnetwork/cnm/dns"
@@ -44,6 +45,8 @@ type Config struct {
 	RunDir     string
 	Socket     string
 	SocketMode fs.FileMode // 0666, 0660 or 0600
+	// DockerPlugin is the socket at which Docker finds us as a plugin; "" for none.
+	DockerPlugin string
 	// Pools are the prefixes that networks without subnets get theirs from; nil: the built-in ones.
 	Pools []pool.DefaultPool
 	// LinkDir gets a second name of each namespace for other tools; "" for none.
@@ -260,6 +263,9 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	if err := d.listenDocker(ctx); err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	var wg sync.WaitGroup
 	run := func(name string, f func(context.Context) error) {
 		wg.Go(func() {
@@ -278,6 +284,21 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
+	return nil
+}
+
+// listenDocker makes the socket at which Docker finds us, for root alone, and has it served.
+func (d *Daemon) listenDocker(ctx context.Context) error {
+	if d.cfg.DockerPlugin == "" {
+		return nil
+	}
+	ln, err := server.Listen(ctx, d.cfg.DockerPlugin, 0o600, -1)
+	if err != nil {
+		return cnm.FieldErrorf(cnm.KindOf(err), "docker-plugin", "docker plugin: %w", err)
+	}
+	plugin := docker.New(ctx, docker.Config{Controller: d.ctl, Log: d.log})
+	d.runs["docker plugin"] = func(ctx context.Context) error { return plugin.Serve(ctx, ln) }
+	d.log.InfoContext(ctx, "serving docker", "socket", d.cfg.DockerPlugin)
 	return nil
 }
 
