@@ -48,6 +48,7 @@ type Controller struct {
 	table    *table
 	claims   *claims
 	events   *events
+	ahead    *reserve
 	owed     chan struct{} // has one token when something was left half done
 	readOnly error         // why nothing may be changed; set by New only
 	building bool          // what is missing was never there in this boot; true only inside New
@@ -59,7 +60,7 @@ func New(ctx context.Context, cfg Config, records cnm.Records) (*Controller, err
 	c := &Controller{
 		log: cfg.Log, drivers: cfg.Drivers, allocators: cfg.Allocators, store: cfg.Store,
 		stack: cfg.Stack, names: cfg.Names, together: cfg.Together, now: cfg.Now,
-		table: newTable(), claims: newClaims(), events: newEvents(), owed: make(chan struct{}, 1),
+		table: newTable(), claims: newClaims(), events: newEvents(), ahead: newReserve(), owed: make(chan struct{}, 1),
 	}
 	if c.now == nil {
 		c.now = time.Now

@@ -48,6 +48,7 @@ func (c *Controller) CreateNetwork(ctx context.Context, spec cnm.NetworkSpec) (n
 	if err := c.commit(ctx, &u, cnm.Records{Networks: []cnm.Network{nw}}); err != nil {
 		return cnm.Network{}, err
 	}
+	c.keepPools(nw)
 	c.tell(cnm.Event{Object: "network", Action: "create", Network: nw.ID, Name: nw.Name})
 	return nw, nil
 }

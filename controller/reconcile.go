@@ -144,6 +144,7 @@ func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool, again *r
 		}
 	}
 	if all {
+		c.expire(ctx)
 		again.tried(c.finish(ctx, true))
 		c.reconcileAll(ctx, false)
 	}

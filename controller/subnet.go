@@ -95,6 +95,12 @@ func (c *Controller) allocateSubnets(ctx context.Context, u *undo.Stack, nw cnm.
 		if s.Prefix == anyOf(f) {
 			s.Prefix = netip.Prefix{}
 		}
+		if s.Pool != "" {
+			if done[i], err = c.takePool(ctx, u, nw.IPAM, a, s); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		p, err := a.CreatePool(ctx, cnm.PoolRequest{
 			Network: nw.ID, Family: f, Subnet: s, Options: nw.IPAMOptions,
 			Overlap: nw.Options["allow-overlap"] == "true", Link: nw.Options["adopt"],
@@ -159,6 +165,9 @@ func (c *Controller) releaseSubnets(ctx context.Context, nw cnm.Network) error {
 	for _, s := range nw.Subnets {
 		if s.Pool != "" {
 			errs = append(errs, a.DeletePool(ctx, s.Pool))
+			c.ahead.mu.Lock()
+			c.ahead.forget(s.Pool)
+			c.ahead.mu.Unlock()
 		}
 	}
 	return errors.Join(errs...)
@@ -176,6 +185,10 @@ func (c *Controller) allocateAddresses(ctx context.Context, u *undo.Stack, nw cn
 	}
 	var got []netip.Prefix
 	take := func(s cnm.Subnet, want netip.Addr) error {
+		if want.IsValid() && c.takeLease(u, s.Pool, want, ep.ID) {
+			got = append(got, netip.PrefixFrom(want, s.Prefix.Bits()))
+			return nil
+		}
 		l, err := a.Allocate(ctx, cnm.AddressRequest{Pool: s.Pool, Address: want, Owner: ep.ID, MAC: ep.MAC})
 		if err != nil {
 			return c.nameTaker(nw, s, want, err)
@@ -248,7 +261,7 @@ func (c *Controller) releaseAddresses(ctx context.Context, nw cnm.Network, ep cn
 	}
 	var errs []error
 	for _, p := range ep.Addresses {
-		if s, ok := nw.SubnetOf(p.Addr()); ok {
+		if s, ok := nw.SubnetOf(p.Addr()); ok && !c.returnLease(s.Pool, p.Addr()) {
 			errs = append(errs, a.Release(ctx, s.Pool, p.Addr()))
 		}
 	}
