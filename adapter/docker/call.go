@@ -96,8 +96,14 @@ type nothing struct{}
 // table is every method we answer.
 func (p *Plugin) table() map[string]method {
 	return map[string]method{
-		"Plugin.Activate":                           answering(activation{Implements: []string{"NetworkDriver"}}),
+		"Plugin.Activate":                           answering(activation{Implements: []string{"NetworkDriver", "IpamDriver"}}),
 		"NetworkDriver.GetCapabilities":             answering(capabilities{Scope: "local", ConnectivityScope: "local"}),
+		"IpamDriver.GetCapabilities":                answering(ipamCapabilities{}),
+		"IpamDriver.GetDefaultAddressSpaces":        answering(addressSpaces{localSpace, globalSpace}),
+		"IpamDriver.RequestPool":                    with(p.requestPool),
+		"IpamDriver.ReleasePool":                    with(p.releasePool),
+		"IpamDriver.RequestAddress":                 with(p.requestAddress),
+		"IpamDriver.ReleaseAddress":                 with(p.releaseAddress),
 		"NetworkDriver.CreateNetwork":               with(p.createNetwork),
 		"NetworkDriver.DeleteNetwork":               with(p.deleteNetwork),
 		"NetworkDriver.AllocateNetwork":             with(p.allocateNetwork),

@@ -17,7 +17,7 @@ func TestHandshake(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
 		r := newRig(t)
-		if a := r.done("Plugin.Activate", ""); fmt.Sprint(a["Implements"]) != "[NetworkDriver]" {
+		if a := r.done("Plugin.Activate", ""); fmt.Sprint(a["Implements"]) != "[NetworkDriver IpamDriver]" {
 			t.Errorf("activated as %v", a)
 		}
 		if a := r.done("NetworkDriver.GetCapabilities", "{}"); a["Scope"] != "local" {

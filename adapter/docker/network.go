@@ -12,15 +12,14 @@ import (
 )
 
 func (p *Plugin) createNetwork(ctx context.Context, r networkRequest) (any, error) {
-	spec, err := networkSpec(&r)
+	spec, ours, err := networkSpec(&r)
 	if err != nil {
 		return nil, err
 	}
 	if have, err := p.ctl.LookupNetwork(string(spec.ID)); err == nil {
 		return nothing{}, sameNetwork(&have, &spec)
 	}
-	_, err = p.ctl.CreateNetwork(ctx, spec)
-	return nothing{}, err
+	return nothing{}, p.createWithPools(ctx, spec, ours)
 }
 
 // sameNetwork lets Docker ask again for what it has, and for nothing else by the same identifier.
@@ -53,18 +52,18 @@ func (p *Plugin) allocateNetwork(context.Context, networkRequest) (any, error) {
 	return nil, cnm.Errorf(cnm.Unsupported, "networks of a whole swarm are not supported; make one on each host")
 }
 
-// networkSpec is Docker's network as a controller takes it.
-func networkSpec(r *networkRequest) (cnm.NetworkSpec, error) {
+// networkSpec is Docker's network as a controller takes it. ours tells of each subnet whether it is of a pool that Docker asked us for.
+func networkSpec(r *networkRequest) (spec cnm.NetworkSpec, ours []bool, err error) {
 	id, err := networkID(r.NetworkID)
 	if err != nil {
-		return cnm.NetworkSpec{}, err
+		return cnm.NetworkSpec{}, nil, err
 	}
-	spec := cnm.NetworkSpec{
-		ID: id, Name: "docker-" + r.NetworkID[:nameDigits], Driver: "bridge",
+	spec = cnm.NetworkSpec{
+		ID: id, Name: "docker-" + r.NetworkID[:nameDigits], Driver: "bridge", IPAM: ipamPool,
 		Labels: map[string]string{labelNetwork: r.NetworkID},
 	}
 	if err := decodeNetworkOptions(r.Options, &spec); err != nil {
-		return cnm.NetworkSpec{}, err
+		return cnm.NetworkSpec{}, nil, err
 	}
 	for _, f := range []struct {
 		on    **bool
@@ -72,7 +71,7 @@ func networkSpec(r *networkRequest) (cnm.NetworkSpec, error) {
 		what  cnm.Family
 	}{{&spec.IPv4, r.IPv4Data, cnm.IPv4}, {&spec.IPv6, r.IPv6Data, cnm.IPv6}} {
 		if *f.on != nil && **f.on && len(f.pools) == 0 {
-			return cnm.NetworkSpec{}, cnm.FieldErrorf(cnm.Invalid, "subnet", "%s is on and no %s pool is given", f.what, f.what)
+			return cnm.NetworkSpec{}, nil, cnm.FieldErrorf(cnm.Invalid, "subnet", "%s is on and no %s pool is given", f.what, f.what)
 		}
 		on := len(f.pools) > 0 && (*f.on == nil || **f.on)
 		*f.on = &on
@@ -82,12 +81,12 @@ func networkSpec(r *networkRequest) (cnm.NetworkSpec, error) {
 		for _, pl := range f.pools {
 			s, err := pl.subnet(f.what)
 			if err != nil {
-				return cnm.NetworkSpec{}, err
+				return cnm.NetworkSpec{}, nil, err
 			}
-			spec.Subnets = append(spec.Subnets, s)
+			spec.Subnets, ours = append(spec.Subnets, s), append(ours, pl.AddressSpace == localSpace)
 		}
 	}
-	return spec, nil
+	return spec, ours, nil
 }
 
 // subnet is one of Docker's pools.

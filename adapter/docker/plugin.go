@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -29,6 +30,10 @@ type Controller interface {
 	DeleteEndpoint(ctx context.Context, id cnm.EndpointID, force bool) error
 	Join(ctx context.Context, ep cnm.EndpointID, sb cnm.SandboxID, spec cnm.JoinSpec) (cnm.Attachment, error)
 	Leave(ctx context.Context, ep cnm.EndpointID) error
+	CreatePool(ctx context.Context, ipam string, req cnm.PoolRequest) (cnm.Pool, error)
+	DeletePool(ctx context.Context, id cnm.PoolID) error
+	AllocateAddress(ctx context.Context, req cnm.AddressRequest) (cnm.Lease, error)
+	ReleaseAddress(ctx context.Context, id cnm.PoolID, a netip.Addr) error
 	Republish(ctx context.Context, ep cnm.EndpointID, specs []cnm.PortSpec) (cnm.Attachment, error)
 }
 
@@ -58,13 +63,14 @@ type Plugin struct {
 	methods   map[string]method
 	turns     *turns
 
-	mu        sync.Mutex               // guards sandboxes
-	sandboxes map[string]cnm.SandboxID // by the path that Docker gives
+	mu        sync.Mutex                  // guards the maps below
+	sandboxes map[string]cnm.SandboxID    // by the path that Docker gives
+	pools     map[netip.Prefix]cnm.PoolID // that no network has taken yet
 }
 
 // New makes a plugin that knows what Docker's containers have from the controller's records.
 func New(ctx context.Context, cfg Config) *Plugin {
-	p := &Plugin{ctl: cfg.Controller, log: cfg.Log, abandoned: cfg.Abandoned, sandboxes: map[string]cnm.SandboxID{}, turns: newTurns()}
+	p := &Plugin{ctl: cfg.Controller, log: cfg.Log, abandoned: cfg.Abandoned, sandboxes: map[string]cnm.SandboxID{}, pools: map[netip.Prefix]cnm.PoolID{}, turns: newTurns()}
 	if p.abandoned == 0 {
 		p.abandoned = abandonedAfter
 	}
