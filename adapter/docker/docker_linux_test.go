@@ -208,6 +208,46 @@ func publishing(t *testing.T, old bool) {
 	r.asks("127.0.0.1:8081", nil)
 }
 
+// TestPortsOfTwoGateways has one endpoint hold the default route of IPv4 and another that of IPv6, in both orders.
+func TestPortsOfTwoGateways(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		red, blue := r.network("", "172.28.0.0/24"), r.network("", "172.29.0.0/24", "fd29::/64")
+		const ports = `{"Proto":6,"Port":80,"HostIP":"","HostPort":8081,"HostPortEnd":8081},{"Proto":132,"Port":81,"HostIP":"0.0.0.0","HostPort":82,"HostPortEnd":82}`
+		const program = `{"NetworkID":"NID","EndpointID":"EID","Options":{"com.docker.network.driver.private.no_proxy_6to4":ONLY4,` + portmap + `}}`
+		web := r.container(false)
+		onBlue := web.connect(blue, ports, "172.29.0.2/24", "fd29::2/64")
+		tell := func(e *endpoint, only4 string) {
+			r.done("NetworkDriver.ProgramExternalConnectivity", program, e.words("PORTS", ports, "ONLY4", only4)...)
+		}
+		has := func(e *endpoint, want string) {
+			t.Helper()
+			if got := fmt.Sprint(e.ports()); got != want {
+				t.Errorf("published are %s, want %s", got, want)
+			}
+		}
+		const sctp = "0.0.0.0:82->81/sctp"
+		tell(onBlue, "false")
+		has(onBlue, "[0.0.0.0:8081->80/tcp [::]:8081->80/tcp "+sctp+"]")
+		// A network with a higher priority takes IPv4: Docker tells the old endpoint that it has changed, but not how.
+		onRed := web.connect(red, ports, "172.28.0.2/24")
+		tell(onBlue, "false")
+		tell(onRed, "true")
+		has(onRed, "[0.0.0.0:8081->80/tcp "+sctp+"]")
+		has(onBlue, "[[::]:8081->80/tcp]")
+		r.check()
+		// In the other order, as at a start.
+		r.done("NetworkDriver.RevokeExternalConnectivity", `{"NetworkID":"NID","EndpointID":"EID"}`, onBlue.words()...)
+		tell(onBlue, "false")
+		has(onBlue, "[[::]:8081->80/tcp]")
+		onRed.disconnect(true)
+		tell(onBlue, "false")
+		has(onBlue, "[0.0.0.0:8081->80/tcp [::]:8081->80/tcp "+sctp+"]")
+		r.check()
+	})
+}
+
 func TestPortsRefused(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {

@@ -367,3 +367,13 @@ func (e *endpoint) unroute() {
 		}
 	}
 }
+
+// makeLink makes a link in the namespace, as a process of the container may.
+func (c *container) makeLink(name string) {
+	c.r.t.Helper()
+	h := c.handle()
+	defer h.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	c.r.ok(h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}))
+}

@@ -11,7 +11,8 @@ import (
 	cnm "github.com/libnetwork/cnm"
 )
 
-// programExternalConnectivity publishes a container's ports on the endpoint that holds its default route now.
+// programExternalConnectivity publishes a container's ports on the endpoint that holds its default route now. Where another one holds
+// that of IPv6, Docker says so; to the other it says nothing, and tells it first.
 func (p *Plugin) programExternalConnectivity(ctx context.Context, r joinRequest) (any, error) {
 	id, err := endpointID(r.EndpointID)
 	if err != nil {
@@ -33,11 +34,49 @@ func (p *Plugin) programExternalConnectivity(ctx context.Context, r joinRequest)
 	if err := r.Options.get(keyNoProxy, &onlyIPv4); err != nil {
 		return nil, err
 	}
-	if onlyIPv4 {
-		specs = narrow(specs)
+	others := p.beside(ctx, &at)
+	if !onlyIPv4 {
+		if slices.ContainsFunc(others, func(o cnm.Attachment) bool { return len(o.Endpoint.Publish) > 0 }) {
+			specs = ofFamily(specs, cnm.IPv6)
+		}
+		_, err = p.ctl.Republish(ctx, id, specs)
+		return nothing{}, err
 	}
-	_, err = p.ctl.Republish(ctx, id, specs)
+	for _, o := range others {
+		if err := p.giveUpIPv4(ctx, &o); err != nil {
+			return nil, err
+		}
+	}
+	_, err = p.ctl.Republish(ctx, id, ofFamily(specs, cnm.IPv4))
 	return nothing{}, err
+}
+
+// giveUpIPv4 takes an endpoint's IPv4 ports back. One socket may hold a port for both families, and is closed with the second: so all
+// are taken back first.
+func (p *Plugin) giveUpIPv4(ctx context.Context, at *cnm.Attachment) error {
+	left := ofFamily(at.Endpoint.Publish, cnm.IPv6)
+	if slices.Equal(left, at.Endpoint.Publish) {
+		return nil
+	}
+	if _, err := p.ctl.Republish(ctx, at.Endpoint.ID, nil); err != nil {
+		return err
+	}
+	_, err := p.ctl.Republish(ctx, at.Endpoint.ID, left)
+	return err
+}
+
+// beside are the container's other endpoints, but for those on routed networks, whose ports are their own.
+func (p *Plugin) beside(ctx context.Context, at *cnm.Attachment) []cnm.Attachment {
+	var all []cnm.Attachment
+	for _, j := range p.ctl.Records(ctx).Joins {
+		if j.Sandbox != at.Sandbox.ID || j.Endpoint == at.Endpoint.ID {
+			continue
+		}
+		if o, err := p.ctl.LookupAttachment(j.Endpoint); err == nil && !isRouted(&o.Network) {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 // revokeExternalConnectivity takes the ports back, but from a routed network: there they are open on the container's own addresses,
@@ -124,14 +163,16 @@ func (b *portBinding) spec() (cnm.PortSpec, error) {
 	return s, nil
 }
 
-// narrow leaves IPv6 to another of the container's endpoints.
-func narrow(specs []cnm.PortSpec) []cnm.PortSpec {
+// ofFamily leaves the other family's ports to another of the container's endpoints.
+func ofFamily(specs []cnm.PortSpec, f cnm.Family) []cnm.PortSpec {
 	var out []cnm.PortSpec
 	for _, s := range specs {
 		if !s.HostIP.IsValid() {
-			s.HostIP = netip.IPv4Unspecified()
+			if s.HostIP = netip.IPv6Unspecified(); f == cnm.IPv4 {
+				s.HostIP = netip.IPv4Unspecified()
+			}
 		}
-		if s.HostIP.Is4() && !slices.Contains(out, s) {
+		if cnm.FamilyOf(s.HostIP) == f && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

@@ -241,7 +241,11 @@ func (c *checker) underWay() {
 // foreignLinks names links with a name of ours that nothing accounts for. Links that wait to be deleted are accounted for.
 func (c *checker) foreignLinks() {
 	for _, l := range c.host.links {
-		if isOurs(l.Name) && !c.known[l.Name] && !isFenced(l) {
+		other := l // a link that waits goes with its other side
+		if digits, waits := strings.CutPrefix(l.Name, waitPrefix); waits {
+			other = c.host.byName[portPrefix+digits]
+		}
+		if isOurs(l.Name) && !c.known[l.Name] && !isFenced(other) {
 			c.say("link %s is foreign", l.Name)
 		}
 	}
