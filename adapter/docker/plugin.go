@@ -16,25 +16,45 @@ import (
 	cnm "github.com/libnetwork/cnm"
 )
 
-// Controller is what the adapter needs of the orchestrator. References are full identifiers.
+// Controller is what the adapter needs of the orchestrator. References are full identifiers; errors are [cnm.Error] values.
 type Controller interface {
+	Networks
+	Sandboxes
+	Endpoints
+	Addresses
 	Records(ctx context.Context) cnm.Records
+}
+
+// Networks finds, makes and deletes networks.
+type Networks interface {
 	LookupNetwork(ref string) (cnm.Network, error)
-	LookupSandbox(ref string) (cnm.Sandbox, error)
-	LookupAttachment(id cnm.EndpointID) (cnm.Attachment, error)
 	CreateNetwork(ctx context.Context, spec cnm.NetworkSpec) (cnm.Network, error)
 	DeleteNetwork(ctx context.Context, id cnm.NetworkID, force bool) error
+}
+
+// Sandboxes finds, makes and deletes sandboxes.
+type Sandboxes interface {
+	LookupSandbox(ref string) (cnm.Sandbox, error)
 	CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (cnm.Sandbox, error)
 	DeleteSandbox(ctx context.Context, id cnm.SandboxID) error
+}
+
+// Endpoints finds, makes and deletes endpoints, ties them to sandboxes and publishes their ports.
+type Endpoints interface {
+	LookupAttachment(id cnm.EndpointID) (cnm.Attachment, error)
 	CreateEndpoint(ctx context.Context, nw cnm.NetworkID, spec cnm.EndpointSpec) (cnm.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, id cnm.EndpointID, force bool) error
 	Join(ctx context.Context, ep cnm.EndpointID, sb cnm.SandboxID, spec cnm.JoinSpec) (cnm.Attachment, error)
 	Leave(ctx context.Context, ep cnm.EndpointID) error
+	Republish(ctx context.Context, ep cnm.EndpointID, specs []cnm.PortSpec) (cnm.Attachment, error)
+}
+
+// Addresses takes pools and addresses ahead of the networks and endpoints that they are for.
+type Addresses interface {
 	CreatePool(ctx context.Context, ipam string, req cnm.PoolRequest) (cnm.Pool, error)
 	DeletePool(ctx context.Context, id cnm.PoolID) error
 	AllocateAddress(ctx context.Context, req cnm.AddressRequest) (cnm.Lease, error)
 	ReleaseAddress(ctx context.Context, id cnm.PoolID, a netip.Addr) error
-	Republish(ctx context.Context, ep cnm.EndpointID, specs []cnm.PortSpec) (cnm.Attachment, error)
 }
 
 const (
