@@ -52,7 +52,7 @@ func newReserve() *reserve {
 
 // CreatePool makes a pool that waits for its network: [Controller.CreateNetwork] takes the subnet that names it.
 func (c *Controller) CreatePool(ctx context.Context, ipam string, req cnm.PoolRequest) (p cnm.Pool, err error) {
-	defer func() { err = cnm.During("create pool", err) }()
+	defer func() { err = cnm.During("pool create", err) }()
 	if c.readOnly != nil {
 		return p, c.readOnly
 	}
@@ -85,7 +85,7 @@ func (c *Controller) DeletePool(ctx context.Context, id cnm.PoolID) error {
 	if err == nil {
 		err = a.DeletePool(ctx, id)
 	}
-	return cnm.During("delete pool", err)
+	return cnm.During("pool delete", err)
 }
 
 // forget drops the leases of a pool, with mu held.
@@ -100,7 +100,7 @@ func (r *reserve) forget(id cnm.PoolID) {
 // AllocateAddress takes an address ahead: a gateway or a reserved one of a pool that waits for its network, or one of a network's for an
 // endpoint that is to come and asks for it.
 func (c *Controller) AllocateAddress(ctx context.Context, req cnm.AddressRequest) (l cnm.Lease, err error) {
-	defer func() { err = cnm.During("allocate address", err) }()
+	defer func() { err = cnm.During("address allocate", err) }()
 	if c.readOnly != nil {
 		return l, c.readOnly
 	}
@@ -142,7 +142,7 @@ func (c *Controller) ReleaseAddress(ctx context.Context, id cnm.PoolID, addr net
 	if err == nil {
 		err = a.Release(ctx, id, addr)
 	}
-	return cnm.During("release address", err)
+	return cnm.During("address release", err)
 }
 
 // poolOf is a pool's address manager, and its network if it has one.

@@ -16,9 +16,11 @@ import (
 func operations() map[string][]string {
 	return map[string][]string{
 		"network":  {"create", "delete", "ls", "inspect", "prune"},
-		"sandbox":  {"create", "delete", "ls", "inspect", "prune", "enter", "collect"},
+		"sandbox":  {"create", "delete", "ls", "inspect", "prune", "enter", "adopt", "collect"},
 		"endpoint": {"create", "delete", "ls", "inspect", "prune", "join", "leave"},
 		"port":     {"publish", "unpublish"},
+		"pool":     {"create", "delete"},
+		"address":  {"allocate", "release"},
 		"driver":   {"ls", "inspect"},
 		"drift":    {"repair", "report"},
 		"firewall": {"restore"},
