@@ -84,7 +84,7 @@ func Run(ctx context.Context, cio IO, args []string) int {
 		key, value, _ := strings.Cut(kv, "=")
 		a.env[key] = value
 	}
-	root := a.root()                          //nolint:contextcheck // its commands get theirs when they are executed
+	root := a.root(args...)                   //nolint:contextcheck // its commands get theirs when they are executed
 	root.SetArgs(append([]string{}, args...)) // never nil, which stands for the process's own
 	root.SetIn(cio.In)
 	root.SetOut(a.out)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,8 +17,38 @@ import (
 	"github.com/libnetwork/cnm/api/client"
 )
 
-// root is the tree of commands.
-func (a *app) root() *cobra.Command {
+// word is a first word of the command line and what builds its command.
+type word struct {
+	name  string
+	build func() *cobra.Command
+}
+
+// words are all of them.
+func (a *app) words() []word {
+	all := []word{
+		{"network", a.networkCommand},
+		{"sandbox", a.sandboxCommand},
+		{"endpoint", a.endpointCommand},
+		{"attach", a.attachCommand},
+		{"detach", a.detachCommand},
+		{"publish", a.publishCommand},
+		{"unpublish", a.unpublishCommand},
+		{"port", a.portCommand},
+		{"run", a.runCommand},
+		{"driver", a.driverCommand},
+		{"events", a.eventsCommand},
+		{"version", a.versionCommand},
+		{"completion", a.completionCommand},
+	}
+	if a.io.Daemon != nil {
+		all = append(all, word{"daemon", a.daemonCommand})
+	}
+	return all
+}
+
+// root is the tree of commands. Where the first argument is the word of one, the tree has that one alone: building all of them takes
+// longer than what most do.
+func (a *app) root(args ...string) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "cnm",
 		Short:             "Networks for containers, processes and microVMs",
@@ -28,16 +59,14 @@ func (a *app) root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(
-		a.networkCommand(), a.sandboxCommand(), a.endpointCommand(),
-		a.attachCommand(), a.detachCommand(),
-		a.publishCommand(), a.unpublishCommand(), a.portCommand(),
-		a.runCommand(),
-		a.driverCommand(), a.eventsCommand(),
-		a.versionCommand(), a.completionCommand(),
-	)
-	if a.io.Daemon != nil {
-		root.AddCommand(a.daemonCommand())
+	all := a.words()
+	if len(args) > 0 {
+		if i := slices.IndexFunc(all, func(w word) bool { return w.name == args[0] }); i >= 0 {
+			all = all[i : i+1]
+		}
+	}
+	for _, w := range all {
+		root.AddCommand(w.build())
 	}
 	return root
 }
