@@ -70,7 +70,7 @@ func newRig(t *testing.T) *rig {
 	b.CreateBridge(link.Bridge{Name: "lan0", MAC: link.MAC{2, 0, 0, 0, 0, 100}})
 	b.SetLink(link.Change{Link: link.Named("lan0"), AddrGenMode: link.AddrGenNone, Up: link.On})
 	r.change(&b)
-	for _, dir := range []string{runDir, foreignDir} {
+	for _, dir := range []string{filepath.Join(runDir, "sandboxes"), foreignDir} { // that of the name files stays
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -50,6 +50,13 @@ func scenes() map[string]scene {
 			r.attach(web, r.common("red"), publish(r.t, "8080:80"))
 			return func(ctx context.Context) error { return r.DeleteSandbox(ctx, web.ID) }
 		}},
+		"provide": {build: func(r *rig) func(context.Context) error {
+			red, blue := r.common("red"), r.common("blue")
+			return func(ctx context.Context) error {
+				_, _, _, err := r.Provide(ctx, cnm.SandboxSpec{Name: "web"}, []cnm.AttachSpec{{Network: red.ID}, {Network: blue.ID}}, ports80(r.t, "8080:80"))
+				return err
+			}
+		}},
 		"create endpoint": {build: func(r *rig) func(context.Context) error {
 			red := r.common("red")
 			return func(ctx context.Context) error {

@@ -201,6 +201,13 @@ func (t *table) sandbox(id cnm.SandboxID) (cnm.Sandbox, bool) {
 	return sb, ok
 }
 
+func (t *table) sandboxNamed(name string) (cnm.Sandbox, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	sb, ok := t.sandboxes[t.sandboxNames[cnm.FoldName(name)]]
+	return sb, ok
+}
+
 func (t *table) endpoint(id cnm.EndpointID) (cnm.Endpoint, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -121,6 +121,15 @@ func TestEveryCall(t *testing.T) {
 		t.Errorf("pruned %+v", got)
 	}
 	check(t, c.DeleteSandbox(ctx, "web"))
+	if got := must[wire.Provided](t)(c.Provide(ctx, wire.Provide{
+		SandboxCreate: wire.SandboxCreate{Name: "whole", PID: 7, Labels: map[string]string{"a": "b"}}, Attach: []wire.ProvideAttach{{Network: "front"}},
+	})); got.Sandbox.PID != 7 || len(got.Sandbox.Endpoints) != 1 {
+		t.Errorf("provided %+v", got)
+	}
+	if err := c.DeleteSandbox(ctx, "whole", "a=b", "c=d"); !errors.Is(err, cnm.NotFound) {
+		t.Errorf("deleted another's: %v", err)
+	}
+	check(t, c.DeleteSandbox(ctx, "whole", "a=b"))
 	if got := pruned(c.PruneNetworks(ctx, wire.Prune{Filters: []string{"name=x"}})); len(got.Deleted) != 0 {
 		t.Errorf("pruned %+v", got)
 	}

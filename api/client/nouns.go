@@ -58,12 +58,18 @@ func (c *Client) CreateSandbox(ctx context.Context, req wire.SandboxCreate) (out
 	return out, c.call(ctx, "POST", at("v1", "sandboxes"), req, &out)
 }
 
-// DeleteSandbox detaches what is in it and deletes it.
-func (c *Client) DeleteSandbox(ctx context.Context, ref string) error {
+// DeleteSandbox detaches what is in it and deletes it. One that lacks any of the labels, KEY=VALUE, is not the one that is
+// meant: that is [cnm.NotFound].
+func (c *Client) DeleteSandbox(ctx context.Context, ref string, labels ...string) error {
 	if err := checkRef("sandbox", ref); err != nil {
 		return err
 	}
-	return c.call(ctx, "DELETE", at("v1", "sandboxes", ref), nil, nil)
+	return c.call(ctx, "DELETE", at("v1", "sandboxes", ref).with("label", labels...), nil, nil)
+}
+
+// Provide makes a sandbox that is on networks and ready for a process, or nothing at all.
+func (c *Client) Provide(ctx context.Context, req wire.Provide) (out wire.Provided, err error) {
+	return out, c.call(ctx, "POST", at("v1", "provide"), req, &out)
 }
 
 // PruneSandboxes deletes sandboxes without endpoints.

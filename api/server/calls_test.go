@@ -61,6 +61,51 @@ func TestSandboxCalls(t *testing.T) {
 	}
 }
 
+// TestProvide: a sandbox on two networks in one call, deleted by whoever knows its labels.
+func TestProvide(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, root())
+	for _, name := range []string{"front", "back"} {
+		want[wire.Network](r, "POST", "/v1/networks", `{"name":"`+name+`"}`)
+	}
+	got := want[wire.Provided](r, "POST", "/v1/provide", `{"name":"web","pid":7,"labels":{"a":"b=c","d":"e"},"attach":[
+		{"network":"front","aliases":["www"],"interface":"up0"},{"network":"BACK","name":"db","mac":"02:00:00:00:00:07","gateway_priority":3}],"publish":["8080:80"]}`)
+	sb := got.Sandbox
+	if sb.Name != "web" || sb.PID != 7 || got.Files.Hosts != "/run/cnm/hosts" {
+		t.Errorf("got %+v", got)
+	}
+	all := want[[]wire.Endpoint](r, "GET", "/v1/endpoints?filter=sandbox=web", "")
+	if len(all) != 2 || all[0].Network != "front" || all[0].Name != "web" || all[0].Interface != "up0" || !slices.Equal(all[0].Aliases, []string{"www"}) ||
+		all[1].Network != "back" || all[1].Name != "db" || all[1].MAC.String() != "02:00:00:00:00:07" || len(all[0].Ports) != 1 {
+		t.Errorf("got %+v", all)
+	}
+	for query, kind := range map[string]cnm.Kind{
+		"label=a=b": cnm.NotFound, "label=x=": cnm.NotFound, "label=a=b%3Dc&label=d=f": cnm.NotFound, "label=a": cnm.Invalid, "label==b": cnm.Invalid, "labels=a=b": cnm.Invalid,
+	} {
+		_, err := r.refused("DELETE", "/v1/sandboxes/web?"+query, "")
+		isKind(t, err, kind, "label")
+	}
+	if status, body := r.do("DELETE", "/v1/sandboxes/web?label=a=b%3Dc&label=d=e", ""); status != http.StatusNoContent {
+		t.Errorf("%d %s", status, body)
+	}
+	for body, kind := range map[string]cnm.Kind{
+		`{"name":"web","attach":[{"network":"front"},{"network":"none"}]}`: cnm.NotFound,
+		`{"name":"web","attach":[{"network":"front","mac":"x"}]}`:          cnm.Invalid,
+		`{"name":"web","attach":[{"network":"front","sandbox":"other"}]}`:  cnm.Invalid,
+		`{"name":"web","pid":-1}`:        cnm.Invalid,
+		`{"name":"web","publish":["x"]}`: cnm.Invalid,
+		`{"name":"web","attach":[{"network":"front"},{"network":"back","name":"a b"}]}`:   cnm.Invalid,
+		`{"name":"web","publish":["80"]}`:                                                 cnm.NotFound,
+		`{"name":"web","attach":[{"network":"front"}],"publish":["80"],"unknown":"true"}`: cnm.Invalid,
+	} {
+		_, err := r.refused("POST", "/v1/provide", body)
+		isKind(t, err, kind, "")
+	}
+	if left := want[[]wire.Sandbox](r, "GET", "/v1/sandboxes", ""); len(left) != 0 {
+		t.Errorf("left %+v", left)
+	}
+}
+
 func TestEndpointCalls(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, root())

@@ -31,6 +31,9 @@ type Networks interface {
 type Sandboxes interface {
 	LookupSandbox(ref string) (cnm.Sandbox, error)
 	CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (cnm.Sandbox, error)
+	// Provide makes a sandbox that is on networks, with its name files written, or nothing at all. The ports of publish belong, per
+	// family, to the endpoint that holds the default route.
+	Provide(ctx context.Context, spec cnm.SandboxSpec, on []cnm.AttachSpec, publish []cnm.PortSpec) (cnm.Sandbox, []cnm.Attachment, cnm.NameFiles, error)
 	// DeleteSandbox detaches what is in it.
 	DeleteSandbox(ctx context.Context, id cnm.SandboxID) error
 	// PruneSandbox refuses a sandbox that has endpoints with [cnm.Busy].

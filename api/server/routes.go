@@ -18,7 +18,7 @@ func routes() []route {
 		{pattern: "POST /v1/sandboxes", role: Change, op: "sandbox create", body: true, serve: (*Server).createSandbox},
 		{pattern: "POST /v1/sandboxes/prune", role: Change, op: "sandbox prune", body: true, serve: (*Server).pruneSandboxes},
 		{pattern: "GET /v1/sandboxes/{sandbox}", role: Change, op: "sandbox inspect", serve: (*Server).inspectSandbox},
-		{pattern: "DELETE /v1/sandboxes/{sandbox}", role: Change, op: "sandbox delete", serve: (*Server).deleteSandbox},
+		{pattern: "DELETE /v1/sandboxes/{sandbox}", role: Change, op: "sandbox delete", query: []string{"label"}, serve: (*Server).deleteSandbox},
 		{pattern: "POST /v1/sandboxes/{sandbox}/enter", role: Change, op: "sandbox enter", serve: (*Server).enterSandbox},
 
 		{pattern: "GET /v1/endpoints", role: Change, op: "endpoint ls", query: []string{"filter"}, serve: (*Server).listEndpoints},
@@ -29,6 +29,7 @@ func routes() []route {
 		{pattern: "DELETE /v1/endpoints/{id}", role: Change, op: "endpoint delete", query: []string{"force"}, serve: (*Server).deleteEndpoint},
 		{pattern: "DELETE /v1/endpoints/{network}/{name}", role: Change, op: "endpoint delete", query: []string{"force"}, serve: (*Server).deleteEndpoint},
 
+		{pattern: "POST /v1/provide", role: Change, op: "provide", body: true, serve: (*Server).provide},
 		{pattern: "POST /v1/join", role: Change, op: "endpoint join", body: true, serve: (*Server).join},
 		{pattern: "POST /v1/leave", role: Change, op: "endpoint leave", body: true, serve: (*Server).leave},
 		{pattern: "POST /v1/attach", role: Change, op: "attach", body: true, serve: (*Server).attach},

@@ -5,6 +5,7 @@ package servertest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -275,4 +276,28 @@ func (f *Fake) PublishOn(ctx context.Context, sb cnm.SandboxID, nw cnm.NetworkID
 		}
 	}
 	return nil, cnm.Errorf(cnm.NotFound, "the sandbox has no endpoint to publish on")
+}
+
+// Provide implements the server's contract.
+func (f *Fake) Provide(ctx context.Context, spec cnm.SandboxSpec, on []cnm.AttachSpec, publish []cnm.PortSpec) (cnm.Sandbox, []cnm.Attachment, cnm.NameFiles, error) {
+	sb, err := f.CreateSandbox(ctx, spec)
+	if err != nil {
+		return sb, nil, cnm.NameFiles{}, err
+	}
+	var all []cnm.Attachment
+	for _, a := range on {
+		a.Sandbox = sb.ID
+		at, err := f.Attach(ctx, a)
+		if err != nil {
+			return sb, nil, cnm.NameFiles{}, errors.Join(err, f.DeleteSandbox(ctx, sb.ID))
+		}
+		all = append(all, at)
+	}
+	if len(publish) > 0 {
+		if all, err = f.PublishOn(ctx, sb.ID, "", publish, nil); err != nil {
+			return sb, nil, cnm.NameFiles{}, errors.Join(err, f.DeleteSandbox(ctx, sb.ID))
+		}
+	}
+	files, err := f.Files(ctx, sb.ID)
+	return sb, all, files, err
 }
