@@ -5,11 +5,14 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/libnetwork/cnm/adapter/oci"
+	"github.com/libnetwork/cnm/api/client"
 	"github.com/libnetwork/cnm/internal/cli"
 	"github.com/libnetwork/cnm/internal/daemon"
 	"github.com/libnetwork/cnm/internal/launch"
@@ -26,7 +29,22 @@ func main() {
 		InTerminal: launch.IsTerminal(os.Stdin), ErrTerminal: launch.IsTerminal(os.Stderr),
 		Launch: func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) },
 		Daemon: serve, Hangups: cli.Hangups,
+		OCIHook: func(ctx context.Context, stage string, in io.Reader, c *client.Client) error {
+			return oci.Hook(ctx, stage, in, c)
+		},
+		OCIBundle: prepare,
 	}, os.Args[1:]))
+}
+
+// prepare writes a container's bundle. Its hooks are this program.
+func prepare(b cli.Bundle) ([]string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return oci.Prepare(b.Dir, oci.Setup{
+		Hook: oci.Command{Path: exe, Args: b.HookArgs}, Annotations: b.Annotations, Sandbox: b.Sandbox, Files: b.Files,
+	})
 }
 
 // serve is the daemon. With the default directories its namespaces are also where other tools look for them.

@@ -36,6 +36,10 @@ type IO struct {
 	Launch func(ctx context.Context, p Process) (int, error)
 	// Daemon is the daemon; it returns when ctx ends.
 	Daemon func(ctx context.Context, cfg DaemonConfig, log *slog.Logger) error
+	// OCIHook does what an OCI runtime calls us for at a stage of a container whose state in has.
+	OCIHook func(ctx context.Context, stage string, in io.Reader, c *client.Client) error
+	// OCIBundle writes into the bundle of a container what it is to join. The notes are for the person who asked.
+	OCIBundle func(b Bundle) (notes []string, err error)
 	// Hangups begins to listen for SIGHUP; stop ends it.
 	Hangups func() (hangups <-chan os.Signal, stop func())
 }

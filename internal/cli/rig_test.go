@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"go.uber.org/goleak"
 
 	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/adapter/oci"
+	"github.com/libnetwork/cnm/api/client"
 	"github.com/libnetwork/cnm/api/server"
 	"github.com/libnetwork/cnm/api/server/servertest"
 )
@@ -122,11 +125,24 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// ociHook is the real one, bundle one that shows what it was told.
+func ociHook(ctx context.Context, stage string, in io.Reader, c *client.Client) error {
+	return oci.Hook(ctx, stage, in, c)
+}
+
+func ociBundle(out io.Writer) func(Bundle) ([]string, error) {
+	return func(b Bundle) ([]string, error) {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return []string{"a note"}, enc.Encode(b)
+	}
+}
+
 // scriptCNM runs the command line. "! cnm" wants it to fail.
 func scriptCNM(ts *testscript.TestScript, neg bool, args []string) {
 	s := stateOf(ts)
 	s.status = Run(context.Background(), IO{
-		In: strings.NewReader(""), Out: ts.Stdout(), Err: ts.Stderr(), Version: "1.2.3", Launch: launch,
+		In: strings.NewReader(ts.Getenv("STDIN")), OCIHook: ociHook, OCIBundle: ociBundle(ts.Stdout()), Out: ts.Stdout(), Err: ts.Stderr(), Version: "1.2.3", Launch: launch,
 		Environ: []string{"CNM_SOCKET=" + ts.Getenv("CNM_SOCKET"), "HOME=/home/test", "LANG=C"},
 		Daemon:  func(context.Context, DaemonConfig, *slog.Logger) error { return nil },
 		Hangups: func() (<-chan os.Signal, func()) { return nil, func() {} },

@@ -40,6 +40,12 @@ func (a *app) words() []word {
 		{"version", a.versionCommand},
 		{"completion", a.completionCommand},
 	}
+	if a.io.OCIHook != nil {
+		all = append(all, word{"oci-hook", a.ociHookCommand})
+	}
+	if a.io.OCIBundle != nil {
+		all = append(all, word{"oci", a.ociCommand})
+	}
 	if a.io.Daemon != nil {
 		all = append(all, word{"daemon", a.daemonCommand})
 	}

@@ -25,6 +25,9 @@ import (
 const binaries = "CNM_SCRIPT_BINARIES"
 
 func TestMain(m *testing.M) {
+	if bundle := os.Getenv(inside); bundle != "" {
+		os.Exit(contain(bundle))
+	}
 	if os.Getenv(binaries) != "" {
 		os.Exit(m.Run())
 	}
@@ -95,6 +98,7 @@ func runScript(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	h := &host{daemon: daemon{bin: filepath.Join(bin, "cnm")}}
+	cs := &containers{of: map[string]*container{}}
 	testscript.Run(t, testscript.Params{
 		Files: []string{file},
 		Setup: func(e *testscript.Env) error {
@@ -105,6 +109,7 @@ func runScript(t *testing.T, file string) {
 			h.daemon.dir = e.WorkDir
 			e.Values[daemonKey{}] = &h.daemon
 			e.Defer(h.end)
+			e.Defer(cs.end)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -119,6 +124,8 @@ func runScript(t *testing.T, file string) {
 			"disk":   h.disk,
 			"alike":  h.alike,
 			"let":    let,
+
+			"container": cs.command,
 		},
 	})
 }
