@@ -37,6 +37,7 @@ type Client struct {
 	socket  string
 	http    *http.Client
 	timeout time.Duration
+	brief   bool
 }
 
 // New is a client of the daemon at a socket; "" is [DefaultSocket]. Every call is bound by timeout, if that is not 0, and
@@ -107,6 +108,9 @@ func checkRef(noun, ref string) error {
 
 // call makes one round trip. in is the body, nil for none; out takes the answer, nil if there is none.
 func (c *Client) call(ctx context.Context, method string, to target, in, out any) error {
+	if c.brief {
+		return c.callBriefly(ctx, method, to, in, out)
+	}
 	ctx, cancel, header := c.bound(ctx)
 	defer cancel()
 	resp, err := c.send(ctx, method, to, in, header)
@@ -121,6 +125,11 @@ func (c *Client) call(ctx context.Context, method string, to target, in, out any
 	if out == nil {
 		return nil
 	}
+	return decode(method, to, data, out)
+}
+
+// decode reads an answer.
+func decode(method string, to target, data []byte, out any) error {
 	if err := json.Unmarshal(data, out); err != nil {
 		return cnm.Errorf(cnm.Internal, "the daemon's answer to %s %s is not as it should be: %w", method, to.path, err)
 	}
@@ -166,20 +175,20 @@ func (c *Client) send(ctx context.Context, method string, to target, in any, tim
 	}
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()
-		return nil, restore(resp)
+		data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		if err != nil {
+			return nil, cnm.Errorf(cnm.Unavailable, "the daemon's answer broke off: %w", err)
+		}
+		return nil, restore(resp.Status, data)
 	}
 	return resp, nil
 }
 
 // restore reads the error in an answer.
-func restore(resp *http.Response) error {
-	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return cnm.Errorf(cnm.Unavailable, "the daemon's answer broke off: %w", err)
-	}
+func restore(status string, data []byte) error {
 	var e wire.Error
 	if err := json.Unmarshal(data, &e); err != nil || e.Message == "" {
-		return cnm.Errorf(cnm.Internal, "whoever answers is no daemon of ours: %s", resp.Status)
+		return cnm.Errorf(cnm.Internal, "whoever answers is no daemon of ours: %s", status)
 	}
 	return e.Restore()
 }

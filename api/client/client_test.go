@@ -26,8 +26,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve answers for fake, to members of this process's own group.
-func serve(tb testing.TB, fake *servertest.Fake) *Client {
+func serve(tb testing.TB, fake *servertest.Fake, made ...func(string, time.Duration) *Client) *Client {
 	tb.Helper()
+	if made == nil {
+		made = append(made, New)
+	}
 	s, err := server.New(server.Config{
 		Controller: fake, Log: slog.New(slog.DiscardHandler), Version: "1.2.3",
 		Group: func() (uint32, bool) { return uint32(os.Getegid()), true },
@@ -43,7 +46,7 @@ func serve(tb testing.TB, fake *servertest.Fake) *Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, ln) }()
-	c := New(socket, 0)
+	c := made[0](socket, 0)
 	tb.Cleanup(func() {
 		c.Close()
 		cancel()
@@ -72,10 +75,25 @@ func check(t *testing.T, err error) {
 	}
 }
 
+// clients are the ways to make one.
+func clients() map[string]func(string, time.Duration) *Client {
+	return map[string]func(string, time.Duration) *Client{"kept": New, "brief": NewBrief}
+}
+
 // TestEveryCall goes once through all methods.
 func TestEveryCall(t *testing.T) {
 	t.Parallel()
-	c, ctx := serve(t, servertest.New()), t.Context()
+	for name, made := range clients() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everyCall(t, made)
+		})
+	}
+}
+
+func everyCall(t *testing.T, made func(string, time.Duration) *Client) {
+	t.Helper()
+	c, ctx := serve(t, servertest.New(), made), t.Context()
 	network, endpoint, sandbox := must[wire.Network](t), must[wire.Endpoint](t), must[wire.Sandbox](t)
 	pruned := must[wire.Pruned](t)
 
@@ -150,7 +168,17 @@ func TestEveryCall(t *testing.T) {
 
 func TestErrorsAreRestored(t *testing.T) {
 	t.Parallel()
-	c := serve(t, servertest.New())
+	for name, made := range clients() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			errorsAreRestored(t, made)
+		})
+	}
+}
+
+func errorsAreRestored(t *testing.T, made func(string, time.Duration) *Client) {
+	t.Helper()
+	c := serve(t, servertest.New(), made)
 	_, err := c.Network(t.Context(), "nope")
 	if !errors.Is(err, cnm.NotFound) || err.Error() != `network inspect: there is no network "nope"` {
 		t.Errorf("got %v", err)
@@ -178,9 +206,11 @@ func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	absent := filepath.Join(dir, "absent")
-	_, err := New(absent, 0).Networks(t.Context())
-	if !errors.Is(err, cnm.Unavailable) || err.Error() != "no socket at "+absent+"; start it with: cnm daemon" {
-		t.Errorf("absent: %v", err)
+	for _, made := range clients() {
+		_, err := made(absent, 0).Networks(t.Context())
+		if !errors.Is(err, cnm.Unavailable) || err.Error() != "no socket at "+absent+"; start it with: cnm daemon" {
+			t.Errorf("absent: %v", err)
+		}
 	}
 	dead := filepath.Join(dir, "dead")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead})
@@ -234,34 +264,39 @@ func mute(t *testing.T, say string) string {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	c := New(mute(t, ""), time.Millisecond)
-	defer c.Close()
-	_, err := c.Networks(t.Context())
-	if !errors.Is(err, cnm.Unavailable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "in time") {
-		t.Errorf("got %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := New(mute(t, ""), 0).Networks(ctx); !errors.Is(err, cnm.Unavailable) || !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+	for name, made := range clients() {
+		c := made(mute(t, ""), time.Millisecond)
+		_, err := c.Networks(t.Context())
+		if !errors.Is(err, cnm.Unavailable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "in time") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		c.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := made(mute(t, ""), 0).Networks(ctx); !errors.Is(err, cnm.Unavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }
 
 func TestStrangeAnswers(t *testing.T) {
 	t.Parallel()
-	for say, kind := range map[string]cnm.Kind{
-		"220 mail.example ESMTP\r\n":                                                                        cnm.Unavailable,
-		"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnope\n":                                         cnm.Internal,
-		"HTTP/1.1 301 Moved\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n":                         cnm.Internal,
-		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nnope\n":                                                cnm.Internal,
-		"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n[":                                                    cnm.Unavailable,
-		"HTTP/1.1 503 Busy\r\nContent-Length: 42\r\n\r\n{\"kind\":\"unavailable\",\"message\":\"not now\"}": cnm.Unavailable,
-	} {
-		c := New(mute(t, say), 0)
-		if _, err := c.Networks(t.Context()); cnm.KindOf(err) != kind || err == nil {
-			t.Errorf("%q: %v (%v)", say, err, cnm.KindOf(err))
+	for name, made := range clients() {
+		for say, kind := range map[string]cnm.Kind{
+			"220 mail.example ESMTP\r\n":                                                                        cnm.Unavailable,
+			"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nnope\n":                                         cnm.Internal,
+			"HTTP/1.1 301 Moved\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n":                         cnm.Internal,
+			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nnope\n":                                                cnm.Internal,
+			"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n[":                                                    cnm.Unavailable,
+			"HTTP/1.1 503 Busy\r\nContent-Length: 42\r\n\r\n{\"kind\":\"unavailable\",\"message\":\"not now\"}": cnm.Unavailable,
+			"HTTP/1.1 ok\r\n\r\n": cnm.Unavailable,
+		} {
+			c := made(mute(t, say), 0)
+			if _, err := c.Networks(t.Context()); cnm.KindOf(err) != kind || err == nil {
+				t.Errorf("%s: %q: %v (%v)", name, say, err, cnm.KindOf(err))
+			}
+			c.Close()
 		}
-		c.Close()
 	}
 }
 

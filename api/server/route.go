@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -101,7 +102,11 @@ func (s *Server) record(rt *route, c *call, err error, took time.Duration) {
 		slog.Duration("took", took),
 	}, c.attrs...)
 	if err != nil {
-		s.log.Warn("call refused", append(attrs, slog.String("kind", cnm.KindOf(err).Code().Name), slog.String("err", err.Error()))...)
+		level := slog.LevelWarn
+		if c.r.Method == http.MethodDelete && errors.Is(err, cnm.NotFound) {
+			level = slog.LevelInfo // whoever cleans up may come second
+		}
+		s.log.Log(c.r.Context(), level, "call refused", append(attrs, slog.String("kind", cnm.KindOf(err).Code().Name), slog.String("err", err.Error()))...)
 		return
 	}
 	s.log.Info("call done", attrs...)

@@ -22,18 +22,22 @@ func main() {
 	if status, mine := launch.Main(os.Args); mine {
 		os.Exit(status)
 	}
+	cio := cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), OCIHook: hook, OCIBundle: prepare}
+	if status, done := cli.Hook(context.Background(), cio, os.Args[1:]); done {
+		os.Exit(status)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends us at once
-	os.Exit(cli.Run(ctx, cli.IO{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: cli.Version(),
-		InTerminal: launch.IsTerminal(os.Stdin), ErrTerminal: launch.IsTerminal(os.Stderr),
-		Launch: func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) },
-		Daemon: serve, Hangups: cli.Hangups,
-		OCIHook: func(ctx context.Context, stage string, in io.Reader, c *client.Client) error {
-			return oci.Hook(ctx, stage, in, c)
-		},
-		OCIBundle: prepare,
-	}, os.Args[1:]))
+	cio.Version = cli.Version()
+	cio.InTerminal, cio.ErrTerminal = launch.IsTerminal(os.Stdin), launch.IsTerminal(os.Stderr)
+	cio.Launch = func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) }
+	cio.Daemon, cio.Hangups = serve, cli.Hangups
+	os.Exit(cli.Run(ctx, cio, os.Args[1:]))
+}
+
+// hook is what an OCI runtime calls us for.
+func hook(ctx context.Context, stage string, in io.Reader, c *client.Client) error {
+	return oci.Hook(ctx, stage, in, c)
 }
 
 // prepare writes a container's bundle. Its hooks are this program.

@@ -83,11 +83,7 @@ type app struct {
 
 // Run runs one command and returns its exit status. args are without the program's name.
 func Run(ctx context.Context, cio IO, args []string) int {
-	a := &app{io: cio, out: bufio.NewWriter(cio.Out), env: map[string]string{}}
-	for _, kv := range cio.Environ {
-		key, value, _ := strings.Cut(kv, "=")
-		a.env[key] = value
-	}
+	a := newApp(cio)
 	root := a.root(args...)                   //nolint:contextcheck // its commands get theirs when they are executed
 	root.SetArgs(append([]string{}, args...)) // never nil, which stands for the process's own
 	root.SetIn(cio.In)
@@ -101,6 +97,15 @@ func Run(ctx context.Context, cio IO, args []string) int {
 		err = fmt.Errorf("write the output: %w", flushed)
 	}
 	return a.end(ctx, cmd, err)
+}
+
+func newApp(cio IO) *app {
+	a := &app{io: cio, out: bufio.NewWriter(cio.Out), env: map[string]string{}}
+	for _, kv := range cio.Environ {
+		key, value, _ := strings.Cut(kv, "=")
+		a.env[key] = value
+	}
+	return a
 }
 
 // end prints what went wrong and gives the exit status.

@@ -24,16 +24,42 @@ type Bundle struct {
 	Files       bool              // mount hosts, resolv.conf and hostname
 }
 
+// hookWord is what runtimes execute.
+const hookWord = "oci-hook"
+
 func (a *app) ociHookCommand() *cobra.Command {
 	stage := func(name, help string) *cobra.Command {
-		return a.command(name+" [flags]", help, none, a.ask(
-			func(ctx context.Context, cl *client.Client, _ []string) error {
-				return a.io.OCIHook(ctx, name, a.io.In, cl)
-			}))
+		return a.command(name+" [flags]", help, none, func(cmd *cobra.Command, _ []string) error {
+			a.began = true
+			return a.ociHook(cmd.Context(), name)
+		})
 	}
-	return noun("oci-hook", "What OCI runtimes execute, with the container's state on standard input",
+	return noun(hookWord, "What OCI runtimes execute, with the container's state on standard input",
 		stage("create", "Join the container to the networks of its annotations; for createRuntime"),
 		stage("delete", "Delete the container's sandbox; for poststop"))
+}
+
+func (a *app) ociHook(ctx context.Context, stage string) error {
+	c := client.NewBrief(a.socketPath(), a.timeout)
+	defer c.Close()
+	return a.io.OCIHook(ctx, stage, a.io.In, c)
+}
+
+// Hook runs a hook as cnm oci bundle writes it into a bundle, and tells whether args are one: if so the caller ends with the status. Each
+// start of a container waits for it, so that it does without what [Run] needs; what is written otherwise is for that.
+func Hook(ctx context.Context, cio IO, args []string) (status int, done bool) {
+	if cio.OCIHook == nil || len(args) < 2 || args[0] != hookWord || args[1] != "create" && args[1] != "delete" {
+		return 0, false
+	}
+	a := newApp(cio)
+	switch {
+	case len(args) == 2:
+	case len(args) == 4 && args[2] == "--socket":
+		a.socket = args[3]
+	default:
+		return 0, false
+	}
+	return a.end(ctx, &cobra.Command{}, a.ociHook(ctx, args[1])), true
 }
 
 func (a *app) ociCommand() *cobra.Command {

@@ -141,12 +141,16 @@ func ociBundle(out io.Writer) func(Bundle) ([]string, error) {
 // scriptCNM runs the command line. "! cnm" wants it to fail.
 func scriptCNM(ts *testscript.TestScript, neg bool, args []string) {
 	s := stateOf(ts)
-	s.status = Run(context.Background(), IO{
+	cio := IO{
 		In: strings.NewReader(ts.Getenv("STDIN")), OCIHook: ociHook, OCIBundle: ociBundle(ts.Stdout()), Out: ts.Stdout(), Err: ts.Stderr(), Version: "1.2.3", Launch: launch,
 		Environ: []string{"CNM_SOCKET=" + ts.Getenv("CNM_SOCKET"), "HOME=/home/test", "LANG=C"},
 		Daemon:  func(context.Context, DaemonConfig, *slog.Logger) error { return nil },
 		Hangups: func() (<-chan os.Signal, func()) { return nil, func() {} },
-	}, args)
+	}
+	var done bool
+	if s.status, done = Hook(context.Background(), cio, args); !done { // as in main
+		s.status = Run(context.Background(), cio, args)
+	}
 	if (s.status != 0) != neg {
 		ts.Fatalf("cnm ended with status %d", s.status)
 	}
