@@ -55,13 +55,13 @@ type mount struct {
 }
 
 // Edit is the text of a config.json with what s says, and without what an earlier Edit put there; all else, also what nobody
-// knows the meaning of, keeps its place and its text. The notes are for the person who asked.
+// knows the meaning of, keeps its place and its text; white space is made regular where anything changes. The notes are for the person who asked.
 func Edit(config []byte, s Setup) (edited []byte, notes []string, err error) {
-	root, err := parseObject(configName, config)
+	root, err := parseWhole(configName, config)
 	if err != nil {
 		return nil, nil, cnm.FieldErrorf(cnm.Invalid, "bundle", "%w", err)
 	}
-	e := &editor{root: root}
+	e := &editor{root: root, emptied: map[string]bool{}}
 	e.strip()
 	switch {
 	case s.Sandbox.Name != "":
@@ -69,6 +69,7 @@ func Edit(config []byte, s Setup) (edited []byte, notes []string, err error) {
 	case len(s.Annotations) > 0:
 		e.attach(&s)
 	}
+	e.tidy()
 	if e.err != nil {
 		return nil, nil, cnm.FieldErrorf(cnm.Invalid, "bundle", "%s: %w", configName, e.err)
 	}
@@ -78,12 +79,13 @@ func Edit(config []byte, s Setup) (edited []byte, notes []string, err error) {
 
 // editor changes a configuration. After the first failure it does nothing more.
 type editor struct {
-	root  *object
-	notes []string
-	err   error
+	root    *object
+	emptied map[string]bool // members by their keys, which are all different
+	notes   []string
+	err     error
 }
 
-// within changes an object below another. One that is emptied by it goes.
+// within changes an object below another.
 func (e *editor) within(parent *object, key string, change func(o *object)) {
 	if e.err != nil {
 		return
@@ -95,16 +97,13 @@ func (e *editor) within(parent *object, key string, change func(o *object)) {
 	}
 	before := len(o.members)
 	change(o)
-	switch {
-	case e.err != nil:
-	case len(o.members) > 0:
+	if e.err == nil && before+len(o.members) > 0 {
+		e.emptied[key] = e.emptied[key] || len(o.members) == 0
 		e.err = parent.set(key, o)
-	case before > 0:
-		parent.drop(key)
 	}
 }
 
-// list changes an array below an object. One that is emptied by it goes.
+// list changes an array below an object.
 func (e *editor) list(parent *object, key string, change func(all []json.RawMessage) []json.RawMessage) {
 	if e.err != nil {
 		return
@@ -116,12 +115,23 @@ func (e *editor) list(parent *object, key string, change func(all []json.RawMess
 	}
 	before := len(all)
 	all = change(all)
-	switch {
-	case e.err != nil:
-	case len(all) > 0:
+	if e.err == nil && before+len(all) > 0 {
+		e.emptied[key] = e.emptied[key] || len(all) == 0
 		e.err = parent.set(key, all)
-	case before > 0:
-		parent.drop(key)
+	}
+}
+
+// tidy takes out what was emptied on the way and is empty still. Until then it keeps the place of what may come again.
+func (e *editor) tidy() {
+	e.within(e.root, "hooks", func(o *object) { e.dropEmptied(o, "createRuntime", "poststop") })
+	e.dropEmptied(e.root, "annotations", "hooks", "mounts")
+}
+
+func (e *editor) dropEmptied(o *object, keys ...string) {
+	for _, key := range keys {
+		if text := string(o.get(key)); e.emptied[key] && (text == "{}" || text == "[]") {
+			o.drop(key)
+		}
 	}
 }
 

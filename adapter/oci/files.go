@@ -3,11 +3,13 @@
 package oci
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	cnm "github.com/libnetwork/cnm"
@@ -71,6 +73,7 @@ func copyInto(root *os.Root, name, from string) error {
 	var data []byte
 	if err == nil {
 		data, err = os.ReadFile(from)
+		data = asCopy(data)
 	}
 	if err == nil {
 		_, err = to.WriteAt(data, 0)
@@ -79,4 +82,13 @@ func copyInto(root *os.Root, name, from string) error {
 		err = to.Truncate(int64(len(data)))
 	}
 	return errors.Join(err, to.Close())
+}
+
+// asCopy is the text of a sandbox's file without the line that says it is kept up to date: a copy is not.
+func asCopy(data []byte) []byte {
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
+	if !bytes.HasPrefix(line, []byte("# Written by cnm")) {
+		return data
+	}
+	return slices.Concat([]byte("# Written by cnm when the container was made.\n"), rest)
 }

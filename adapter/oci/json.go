@@ -46,6 +46,15 @@ func parseObject(what string, text json.RawMessage) (*object, error) {
 	return o, nil
 }
 
+// parseWhole reads an object that is all there is.
+func parseWhole(what string, text []byte) (*object, error) {
+	var whole json.RawMessage
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return parseObject(what, bytes.TrimSpace(whole))
+}
+
 // parseArray reads an array; what is not there is an empty one.
 func parseArray(what string, text json.RawMessage) ([]json.RawMessage, error) {
 	var all []json.RawMessage
@@ -143,13 +152,17 @@ func asBytes(all []json.RawMessage) [][]byte {
 	return out
 }
 
-// format lays an object out as an earlier text of it was: indented by the same, or on one line, and with its end.
+// format lays an object out as an earlier text of it was: indented by the same, or on one line, and with its end. One that says the same keeps it.
 func format(o *object, like []byte) ([]byte, error) {
 	text, err := o.MarshalJSON()
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
+	var b, was bytes.Buffer
+	if json.Compact(&b, text) == nil && json.Compact(&was, like) == nil && bytes.Equal(b.Bytes(), was.Bytes()) {
+		return like, nil
+	}
+	b.Reset()
 	if indent := regexp.MustCompile(`^\s*\{\r?\n([ \t]+)"`).FindSubmatch(like); indent != nil {
 		err = json.Indent(&b, text, "", string(indent[1]))
 	} else {
