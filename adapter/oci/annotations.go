@@ -42,19 +42,25 @@ type annotation struct {
 // grammar returns all annotations but those that say which networks or sandbox.
 func grammar() []annotation {
 	return []annotation{
-		{key: nameKey,
+		{
+			key:       nameKey,
 			container: func(r *Request, v string) error { r.Name = v; return nil },
-			network:   func(at *wire.ProvideAttach, v string) error { at.Name = v; return nil }},
+			network:   func(at *wire.ProvideAttach, v string) error { at.Name = v; return nil },
+		},
 		{key: "hostname", container: func(r *Request, v string) error { r.Hostname = v; return nil }},
 		{key: "dns", container: func(r *Request, v string) (err error) { r.DNS, err = list(v); return err }},
 		{key: "dns-search", container: func(r *Request, v string) (err error) { r.DNSSearch, err = list(v); return err }},
 		{key: "add-host", container: func(r *Request, v string) (err error) { r.AddHosts, err = hosts(v); return err }},
-		{key: "publish",
+		{
+			key:       "publish",
 			container: func(r *Request, v string) error { return publish(r, v) },
-			network:   func(at *wire.ProvideAttach, v string) error { return more(&at.Publish, v) }},
-		{key: "alias",
+			network:   func(at *wire.ProvideAttach, v string) error { return more(&at.Publish, v) },
+		},
+		{
+			key:       "alias",
 			container: func(r *Request, v string) error { return alias(r, v) },
-			network:   func(at *wire.ProvideAttach, v string) error { return more(&at.Aliases, v) }},
+			network:   func(at *wire.ProvideAttach, v string) error { return more(&at.Aliases, v) },
+		},
 		{key: "ip", network: func(at *wire.ProvideAttach, v string) (err error) { at.Addresses, err = list(v); return err }},
 		{key: "mac", network: func(at *wire.ProvideAttach, v string) error { at.MAC = v; return nil }},
 		{key: "interface", network: func(at *wire.ProvideAttach, v string) error { at.Interface = v; return nil }},

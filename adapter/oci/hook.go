@@ -168,7 +168,7 @@ func remove(ctx context.Context, s *state, d Daemon) error {
 		}
 		name = cmp.Or(s.Annotations[Prefix+nameKey], name)
 	}
-	if cnm.CheckName(nameKey, name) != nil {
+	if !fit(name) {
 		return nil // no sandbox was ever made with it
 	}
 	if err := d.DeleteSandbox(ctx, name, s.conditions()...); !errors.Is(err, cnm.NotFound) {
@@ -176,3 +176,6 @@ func remove(ctx context.Context, s *state, d Daemon) error {
 	}
 	return nil
 }
+
+// fit tells whether a sandbox may have the name.
+func fit(name string) bool { return cnm.CheckName(nameKey, name) == nil }

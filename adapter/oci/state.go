@@ -46,12 +46,11 @@ func readState(in io.Reader) (state, error) {
 		return s, nil
 	}
 	data, err := os.ReadFile(filepath.Join(s.Bundle, configName))
-	if err != nil || json.Unmarshal(data, &config) != nil {
-		return s, nil // the state alone has to do
-	}
-	s.hostname, s.known = config.Hostname, true
-	if len(s.Annotations) == 0 {
-		s.Annotations = config.Annotations
+	if err == nil && json.Unmarshal(data, &config) == nil { // else the state alone has to do
+		s.hostname, s.known = config.Hostname, true
+		if len(s.Annotations) == 0 {
+			s.Annotations = config.Annotations
+		}
 	}
 	return s, nil
 }
@@ -69,7 +68,7 @@ func (s *state) conditions() []string {
 // sandboxName is the name of the container's sandbox unless an annotation gives another: the container's id where that can be a name, the first
 // twelve digits of an id in digits alone, as engines show it, else what of it can be in a name with a sum of all.
 func sandboxName(id string) string {
-	if cnm.CheckName("name", id) == nil {
+	if fit(id) {
 		return id
 	}
 	const shown, most, digits = 12, 50, 8
@@ -77,7 +76,7 @@ func sandboxName(id string) string {
 		return id[:shown]
 	}
 	fit := strings.Map(func(r rune) rune {
-		if cnm.CheckName("name", "a"+string(r)) != nil {
+		if !fit("a" + string(r)) {
 			return '-'
 		}
 		return r

@@ -88,18 +88,21 @@ func TestProvide(t *testing.T) {
 	if status, body := r.do("DELETE", "/v1/sandboxes/web?label=a=b%3Dc&label=d=e", ""); status != http.StatusNoContent {
 		t.Errorf("%d %s", status, body)
 	}
-	for body, kind := range map[string]cnm.Kind{
-		`{"name":"web","attach":[{"network":"front"},{"network":"none"}]}`: cnm.NotFound,
-		`{"name":"web","attach":[{"network":"front","mac":"x"}]}`:          cnm.Invalid,
-		`{"name":"web","attach":[{"network":"front","sandbox":"other"}]}`:  cnm.Invalid,
-		`{"name":"web","pid":-1}`:        cnm.Invalid,
-		`{"name":"web","publish":["x"]}`: cnm.Invalid,
-		`{"name":"web","attach":[{"network":"front"},{"network":"back","name":"a b"}]}`:   cnm.Invalid,
-		`{"name":"web","publish":["80"]}`:                                                 cnm.NotFound,
-		`{"name":"web","attach":[{"network":"front"}],"publish":["80"],"unknown":"true"}`: cnm.Invalid,
+	for _, c := range []struct {
+		body string
+		kind cnm.Kind
+	}{
+		{`{"name":"web","attach":[{"network":"front"},{"network":"none"}]}`, cnm.NotFound},
+		{`{"name":"web","attach":[{"network":"front","mac":"x"}]}`, cnm.Invalid},
+		{`{"name":"web","attach":[{"network":"front","sandbox":"other"}]}`, cnm.Invalid},
+		{`{"name":"web","pid":-1}`, cnm.Invalid},
+		{`{"name":"web","publish":["x"]}`, cnm.Invalid},
+		{`{"name":"web","attach":[{"network":"front"},{"network":"back","name":"a b"}]}`, cnm.Invalid},
+		{`{"name":"web","publish":["80"]}`, cnm.NotFound},
+		{`{"name":"web","attach":[{"network":"front"}],"publish":["80"],"unknown":"true"}`, cnm.Invalid},
 	} {
-		_, err := r.refused("POST", "/v1/provide", body)
-		isKind(t, err, kind, "")
+		_, err := r.refused("POST", "/v1/provide", c.body)
+		isKind(t, err, c.kind, "")
 	}
 	if left := want[[]wire.Sandbox](r, "GET", "/v1/sandboxes", ""); len(left) != 0 {
 		t.Errorf("left %+v", left)

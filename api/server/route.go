@@ -102,11 +102,11 @@ func (s *Server) record(rt *route, c *call, err error, took time.Duration) {
 		slog.Duration("took", took),
 	}, c.attrs...)
 	if err != nil {
-		level := slog.LevelWarn
+		say := s.log.Warn
 		if c.r.Method == http.MethodDelete && errors.Is(err, cnm.NotFound) {
-			level = slog.LevelInfo // whoever cleans up may come second
+			say = s.log.Info // whoever cleans up may come second
 		}
-		s.log.Log(c.r.Context(), level, "call refused", append(attrs, slog.String("kind", cnm.KindOf(err).Code().Name), slog.String("err", err.Error()))...)
+		say("call refused", append(attrs, slog.String("kind", cnm.KindOf(err).Code().Name), slog.String("err", err.Error()))...)
 		return
 	}
 	s.log.Info("call done", attrs...)

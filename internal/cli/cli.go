@@ -84,7 +84,7 @@ type app struct {
 // Run runs one command and returns its exit status. args are without the program's name.
 func Run(ctx context.Context, cio IO, args []string) int {
 	a := newApp(cio)
-	root := a.root(args...)                   //nolint:contextcheck // its commands get theirs when they are executed
+	root := a.root(args...)
 	root.SetArgs(append([]string{}, args...)) // never nil, which stands for the process's own
 	root.SetIn(cio.In)
 	root.SetOut(a.out)
