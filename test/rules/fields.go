@@ -12,8 +12,8 @@ import (
 
 // Fields finds errors whose field is no option of the command line, as docs/cli.md lists them, no noun that an argument names, and no
 // header of the API. A field that is passed on is looked at where it comes from; only the API, whose callers write JSON and
-// queries, and the command line, which knows its flags, may take one from their input. The adapter of Docker is left out: its
-// fields have the names of Docker's protocol.
+// queries, the command line, which knows its flags, and the hooks of containers, which read annotations, may take one from their
+// input. The adapter of Docker is left out: its fields have the names of Docker's protocol.
 func Fields(t *Tree) []Finding {
 	s := &fieldSearch{tree: t, known: fieldNames(t), takers: map[string]int{
 		"cnm.FieldErrorf": 1, "cnm.CheckName": 0, "FieldErrorf@.": 1, "CheckName@.": 0,
@@ -32,7 +32,7 @@ func Fields(t *Tree) []Finding {
 // fieldNames are the names a field may have.
 func fieldNames(t *Tree) map[string]bool {
 	names := map[string]bool{
-		"network": true, "sandbox": true, "endpoint": true, "driver": true, "name": true, // arguments
+		"network": true, "sandbox": true, "endpoint": true, "driver": true, "name": true, "bundle": true, "stage": true, // arguments
 		"Host": true, "Content-Type": true, "Origin": true, "Referer": true, "Sec-Fetch-Site": true, // headers
 		"id": true, "pool": true, // what an orchestrator gives that owns identifiers and addresses
 		"verbose": true, // query of the API's /readyz
@@ -107,7 +107,7 @@ func (s *fieldSearch) taker(f *File, called string) (int, bool) {
 // field looks at what is given as a field's name.
 func (s *fieldSearch) field(f *File, in []function, given ast.Expr) {
 	values, ok := s.values(f, in, given)
-	if !ok && !within(f.Dir(), "api", "internal/cli") {
+	if !ok && !within(f.Dir(), "api", "internal/cli", "adapter/oci") {
 		s.found = append(s.found, Finding{f.Path, s.tree.Line(given.Pos()), "the field of an error is not plain to see here: write its name, or take it as a parameter"})
 	}
 	for _, v := range values {

@@ -25,7 +25,7 @@ func operations() map[string][]string {
 		"drift":    {"repair", "report"},
 		"firewall": {"restore"},
 		"events":   {"", "lost"},
-		"attach":   {""}, "detach": {""}, "publish": {""}, "livez": {""}, "readyz": {""},
+		"provide":  {""}, "attach": {""}, "detach": {""}, "publish": {""}, "livez": {""}, "readyz": {""},
 	}
 }
 
