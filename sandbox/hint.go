@@ -44,12 +44,7 @@ func (w *watch) run(events *link.Watcher, hint func(cnm.Hint)) error {
 			case nothing:
 			}
 		case <-timer.C:
-			for cookie, sure := range altered {
-				if sure || w.differs(cookie) {
-					hint(cnm.Hint{Cookie: uint64(cookie)})
-				}
-			}
-			clear(altered)
+			w.suspect(altered, hint)
 		case path, ok := <-paths:
 			if !ok {
 				paths = nil // the context has ended; the events end with it
@@ -60,6 +55,16 @@ func (w *watch) run(events *link.Watcher, hint func(cnm.Hint)) error {
 			gone(cookie)
 		}
 	}
+}
+
+// suspect hints at the namespaces in which something was altered, and empties the map.
+func (w *watch) suspect(altered map[netns.Cookie]bool, hint func(cnm.Hint)) {
+	for cookie, sure := range altered {
+		if sure || w.differs(cookie) {
+			hint(cnm.Hint{Cookie: uint64(cookie)})
+		}
+	}
+	clear(altered)
 }
 
 // watchEnd is what Watch returns: nil where its context ended.

@@ -62,7 +62,8 @@ func TestAwaitAddresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		list := []link.Address{
-			{Link: index, Prefix: prefix("2001:db8::2/64"), NoDAD: true}, {Link: index, Prefix: prefix("fe80::2/64"), NoDAD: true},
+			{Link: index, Prefix: prefix("2001:db8::2/64"), NoDAD: true},
+			{Link: index, Prefix: prefix("fe80::2/64"), NoDAD: true},
 			{Link: index, Prefix: prefix("192.0.2.2/24")},
 		}
 		for range 50 {
