@@ -47,6 +47,8 @@ type JoinRequest struct {
 	// where the namespace is not known yet (then the driver answers with a link in the host's stack, to be moved by
 	// whoever makes the namespace).
 	NamespaceFD int
+	// First says that the namespace is the program's own and has no endpoint yet.
+	First bool
 }
 
 // JoinResult is what a driver made, and what the sandbox has to be told about it.

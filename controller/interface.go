@@ -42,9 +42,10 @@ func (c *Controller) link(ctx context.Context, ns cnm.OpenNamespace, e entry) (c
 	for _, o := range c.table.attachments(at.Sandbox.ID) {
 		used[o.Join.Interface] = o.Network.Name
 	}
+	first := len(c.table.others(at)) == 0
 	for tries := 0; ; tries++ {
 		var err error
-		at.Join.Result, err = e.driver.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD()})
+		at.Join.Result, err = e.driver.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD(), First: at.Sandbox.Owned && first})
 		if !e.unnamed || tries == foreignLinks || !nameTaken(err) {
 			return at.Join, err
 		}

@@ -39,9 +39,7 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 	}
 	d.tell(np, bound, nil)
 	d.reaper.running()
-	var b link.Batch
-	p.plug(&b, to, req.NamespaceFD)
-	if err := d.conn.Do(&b); err != nil && !d.joined(p, err) {
+	if err := d.plug(p, to, req); err != nil && !d.joined(p, err) {
 		return cnm.JoinResult{}, joinError(at, err)
 	}
 	d.enlist(to, p)
@@ -51,6 +49,18 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 		r.Link.Name, r.Link.Index, r.Link.InPlace = waitName(at.Join.Number), 0, false
 	}
 	return r, nil
+}
+
+// plug makes an endpoint's link, and numbers a namespace that has had none.
+func (d *Driver) plug(p endpointPlan, to site, req cnm.JoinRequest) error {
+	var b link.Batch
+	if !req.First {
+		p.plug(&b, to, req.NamespaceFD)
+		return d.conn.Do(&b)
+	}
+	d.ids.number(&b, req.NamespaceFD)
+	p.plug(&b, to, req.NamespaceFD)
+	return unnumbered(d.conn.Do(&b))
 }
 
 // joined tells whether all that was refused is to make a link that is there from the same join: its name never comes again.
