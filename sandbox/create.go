@@ -42,14 +42,21 @@ func (s *Stack) make(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error)
 	}
 	pin := s.pin(sb)
 	undo := s.claim(pin)
-	cookie, err := netns.Make(pin, func() error { return s.furnish(sb) }) //nolint:contextcheck // what follows it outlives the call
+	var e *entered
+	cookie, err := netns.Make(pin, func() (err error) { e, err = s.furnish(sb); return err }) //nolint:contextcheck // what follows it outlives the call
 	if errors.Is(err, fs.ErrExist) {
 		undo()
 		return s.again(ctx, sb, err)
 	}
 	if err != nil {
 		undo()
+		if e != nil {
+			err = errors.Join(err, e.close())
+		}
 		return cnm.Namespace{}, sandboxError(sb, err, "make the namespace of sandbox %s", sb.Name)
+	}
+	if err := s.keeper.give(e); err != nil {
+		s.cfg.Log.Warn("namespace is not closed", "pin", pin, "error", err)
 	}
 	s.giveSecondName(sb)
 	return cnm.Namespace{Path: pin, Cookie: uint64(cookie)}, nil
@@ -86,30 +93,28 @@ func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, exists error) (cnm.Na
 	}
 }
 
-// furnish prepares the new namespace that the calling thread is in.
-func (s *Stack) furnish(sb cnm.Sandbox) error {
+// furnish prepares the new namespace that the calling thread is in, and opens it for the calls that follow.
+func (s *Stack) furnish(sb cnm.Sandbox) (*entered, error) {
 	conn, err := link.Dial(link.Here)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
+	e := &entered{conn: conn}
 	b := &link.Batch{}
 	b.SetLink(link.Change{Link: link.Named("lo"), Up: link.On})
 	if err := conn.Do(b); err != nil {
-		return err
+		return nil, errors.Join(err, conn.Close())
 	}
-	cookie, err := netns.CookieHere()
-	if err != nil {
-		return err
+	if e.cookie, err = netns.CookieHere(); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	ns, err := netns.Current()
-	if err != nil {
-		return err
+	if e.ns, err = netns.Current(); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	defer ns.Close()
-	sb.Namespace = cnm.Namespace{Path: s.pin(sb), Cookie: uint64(cookie)}
-	s.remember(sb, cookie)
-	return nil
+	e.isPinned(s.pin(sb))
+	sb.Namespace = cnm.Namespace{Path: s.pin(sb), Cookie: uint64(e.cookie)}
+	s.remember(sb, e.cookie)
+	return e, nil
 }
 
 // Furnish implements [cnm.Furnisher]: ping sockets and low ports are open to everybody inside.
@@ -167,6 +172,7 @@ func (s *Stack) Delete(_ context.Context, sb cnm.Sandbox) error {
 	}
 	pin := s.pin(sb)
 	err := errors.Join(s.takeSecondName(sb), netns.Unpin(pin))
+	s.keeper.dropPin(pin) // last, as one given back meanwhile has its pin no more
 	if err != nil {
 		return sandboxError(sb, err, "delete the namespace of sandbox %s", sb.Name)
 	}

@@ -49,6 +49,7 @@ func (w *watch) run(events *link.Watcher, hint func(cnm.Hint)) error {
 			if !ok {
 				paths = nil // the context has ended; the events end with it
 			} else if cookie, ok := w.at(path); ok {
+				w.stack.keeper.dropPin(path)
 				gone(cookie)
 			}
 		case cookie := <-w.ended:

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
@@ -14,23 +17,41 @@ import (
 )
 
 // Namespace is a sandbox's namespace held open for one call: its descriptor, and
-// one rtnetlink socket that lives in it. Both keep it alive until Close.
+// one rtnetlink socket that lives in it. Both keep it alive until Close, and one of ours a little
+// longer if its pin stays: the next call finds it open.
 type Namespace struct {
-	ns     *netns.NS
-	conn   *link.Conn
-	cookie netns.Cookie
+	*entered
+
+	keeper *keeper
+	begun  uint64 // messages that were sent before
+	closed atomic.Bool
 }
 
 var _ cnm.OpenNamespace = (*Namespace)(nil)
 
-// FD is the namespace's descriptor, owned by n.
-func (n *Namespace) FD() int { return n.ns.Fd() }
+// FD is the namespace's descriptor, owned by n; -1 once n is closed.
+func (n *Namespace) FD() int {
+	if n.closed.Load() {
+		return -1
+	}
+	return n.ns.Fd()
+}
 
-// Close gives the namespace up.
-func (n *Namespace) Close() error { return errors.Join(n.conn.Close(), n.ns.Close()) }
+// Close gives the namespace up. Closing again does nothing.
+func (n *Namespace) Close() error {
+	if n.closed.Swap(true) {
+		return nil
+	}
+	return n.keeper.give(n.entered)
+}
 
 // RoundTrips counts the messages batches and queries sent into the namespace.
-func (n *Namespace) RoundTrips() uint64 { return n.conn.RoundTrips() }
+func (n *Namespace) RoundTrips() uint64 { return n.conn.RoundTrips() - n.begun }
+
+// handOut makes e a caller's.
+func (s *Stack) handOut(e *entered) *Namespace {
+	return &Namespace{entered: e, keeper: s.keeper, begun: e.conn.RoundTrips()}
+}
 
 // Open implements [cnm.Stack]. Where the path or the process of an adopted
 // namespace is gone it looks for another process inside, because the namespace
@@ -54,14 +75,7 @@ func (s *Stack) open(ctx context.Context, sb cnm.Sandbox) (*Namespace, error) {
 		sb.Namespace.Path = s.pin(sb)
 	}
 	cookie := netns.Cookie(sb.Namespace.Cookie)
-	ns, err := find(sb)
-	var n *Namespace
-	if err == nil {
-		n, err = enter(ns, cookie)
-	}
-	if err != nil && !sb.Owned && !sb.Host && isGone(err) {
-		n, err = survivor(ctx, cookie, err)
-	}
+	e, err := s.lookIn(ctx, sb, cookie)
 	if isGone(err) {
 		return nil, &cnm.Error{Kind: cnm.NotFound, Sandbox: sb.ID, Err: fmt.Errorf("the namespace of sandbox %s is gone: %w", sb.Name, err)}
 	}
@@ -69,7 +83,37 @@ func (s *Stack) open(ctx context.Context, sb cnm.Sandbox) (*Namespace, error) {
 		return nil, sandboxError(sb, err, "open the namespace of sandbox %s", sb.Name)
 	}
 	s.remember(sb, cookie) //nolint:contextcheck // what follows it outlives the call
-	return n, nil
+	return s.handOut(e), nil
+}
+
+// lookIn finds and enters a sandbox's namespace. One of ours may be open still.
+func (s *Stack) lookIn(ctx context.Context, sb cnm.Sandbox, cookie netns.Cookie) (*entered, error) {
+	ours := sb.Owned && !sb.Host
+	if ours {
+		if e := s.keeper.take(sb.Namespace.Path, cookie); e != nil {
+			return e, nil
+		}
+	}
+	ns, err := find(sb)
+	var e *entered
+	if err == nil {
+		e, err = enter(ns, cookie)
+	}
+	if err != nil && !sb.Owned && !sb.Host && isGone(err) {
+		return survivor(ctx, cookie, err)
+	}
+	if err == nil && ours {
+		e.isPinned(sb.Namespace.Path)
+	}
+	return e, err
+}
+
+// isPinned notes where the namespace is pinned, so that it is kept. One whose file cannot be told is not.
+func (e *entered) isPinned(pin string) {
+	var st unix.Stat_t
+	if unix.Fstat(e.ns.Fd(), &st) == nil {
+		e.pin, e.file = pin, fileOf(&st)
+	}
 }
 
 // find opens a sandbox's namespace, whichever that is now.
@@ -85,21 +129,21 @@ func find(sb cnm.Sandbox) (*netns.NS, error) {
 }
 
 // enter takes ns over and gives it its socket, if it has the right cookie.
-func enter(ns *netns.NS, cookie netns.Cookie) (*Namespace, error) {
-	n := &Namespace{ns: ns, cookie: cookie}
+func enter(ns *netns.NS, cookie netns.Cookie) (*entered, error) {
+	e := &entered{ns: ns, cookie: cookie}
 	err := ns.DoAs(cookie, func() (err error) {
-		n.conn, err = link.Dial(link.Here)
+		e.conn, err = link.Dial(link.Here)
 		return err
 	})
 	if err != nil {
 		return nil, errors.Join(err, ns.Close())
 	}
-	return n, nil
+	return e, nil
 }
 
 // survivor opens the namespace by a process that is in it; it returns cause where
 // there is none.
-func survivor(ctx context.Context, cookie netns.Cookie, cause error) (*Namespace, error) {
+func survivor(ctx context.Context, cookie netns.Cookie, cause error) (*entered, error) {
 	found, err := netns.Survivors(ctx, cookie)
 	if err != nil {
 		return nil, errors.Join(cause, err)
@@ -109,8 +153,8 @@ func survivor(ctx context.Context, cookie netns.Cookie, cause error) (*Namespace
 		if err != nil {
 			continue
 		}
-		if n, err := enter(ns, cookie); err == nil {
-			return n, nil
+		if e, err := enter(ns, cookie); err == nil {
+			return e, nil
 		}
 	}
 	return nil, cause

@@ -120,6 +120,7 @@ func (s *Stack) reap(all []cnm.Sandbox) ([]cnm.Drift, error) {
 	for _, name := range foreign {
 		pin := filepath.Join(s.pinDir, name)
 		d := cnm.Drift{Object: "pin " + pin, What: "foreign", Repaired: true}
+		s.keeper.dropPin(pin)
 		if unpinErr := netns.Unpin(pin); unpinErr != nil {
 			d.Repaired = false
 			d.What += ": " + unpinErr.Error()

@@ -28,13 +28,14 @@ type Config struct {
 
 // Stack realises [cnm.Stack] and [cnm.Watcher] with network namespaces. The host's
 // own stack is the namespace that the process had when New was called. It is
-// safe for concurrent use, and holds no descriptor of a sandbox between calls.
+// safe for concurrent use. Of a sandbox it holds no descriptor between calls, but for those of ours for two seconds.
 type Stack struct {
 	cfg    Config
 	pinDir string
 	host   netns.Cookie
 	groups string     // see pingGroups
 	conn   *link.Conn // in the host's stack
+	keeper *keeper
 
 	mu sync.Mutex // guards the fields below; never held across the kernel
 	// made are the pins made by this process and not yet deleted: their records may
@@ -65,6 +66,7 @@ func New(cfg Config) (*Stack, error) {
 		pinDir: filepath.Join(cfg.RunDir, "netns"),
 		made:   make(map[string]struct{}),
 		known:  make(map[netns.Cookie]cnm.Sandbox),
+		keeper: newKeeper(cfg.Log),
 	}
 	if err := netns.PrepareDir(s.pinDir); err != nil {
 		return nil, cnm.Errorf(kindOf(err), "prepare %s for namespaces: %w", s.pinDir, err)
@@ -88,8 +90,11 @@ func New(cfg Config) (*Stack, error) {
 	return s, nil
 }
 
-// Close gives the stack's socket up. It changes nothing in the kernel.
-func (s *Stack) Close() error { return s.conn.Close() }
+// Close gives the stack's sockets up. It changes nothing in the kernel.
+func (s *Stack) Close() error {
+	s.keeper.close()
+	return s.conn.Close()
+}
 
 // Release takes back what New prepared, once no pin is left; the directory stays.
 // It is for whoever removes all traces, not for the end of a program.
@@ -162,6 +167,7 @@ func (s *Stack) forget(cookie netns.Cookie) {
 	delete(s.known, cookie)
 	w := s.watch
 	s.mu.Unlock()
+	s.keeper.dropCookie(cookie)
 	if w != nil {
 		w.unfollow(cookie)
 	}

@@ -100,6 +100,38 @@ func TestAwaitAddresses(t *testing.T) {
 	})
 }
 
+// TestReset: what one user of a Conn waited for, or did not read, is nothing to the next.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	isolated(t, func(t *testing.T) {
+		reader := dial(t)
+		index := pair(t, reader, "v0")
+		c := dial(t)
+		for range 20 {
+			if err := c.HearAddresses(); err != nil {
+				t.Fatal(err)
+			}
+			a := link.Address{Link: index, Prefix: prefix("2001:db8::2/64"), NoDAD: true}
+			do(t, c, func(b *link.Batch) { b.AddAddress(a) })
+			do(t, reader, func(b *link.Batch) { b.DeleteAddress(a) })
+			if err := c.Reset(); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(c.HearAddresses(), c.AwaitAddresses(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			do(t, c, func(b *link.Batch) { b.AddAddress(a) })
+			if err := c.AwaitAddresses(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			do(t, c, func(b *link.Batch) { b.DeleteAddress(a) })
+			if err := c.Reset(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func addresses(tb testing.TB, c *link.Conn, index int) []link.Address {
 	tb.Helper()
 	list, err := c.Addresses(tb.Context(), index)

@@ -40,6 +40,27 @@ func (c *Conn) HearAddresses() error {
 	return nil
 }
 
+// Reset makes the Conn as it was after Dial, for its next user: it hears of no addresses, and what nobody read is gone.
+// A Conn that cannot be made so is to be closed.
+func (c *Conn) Reset() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.service.heard {
+		if err := c.nl.LeaveGroup(unix.RTNLGRP_IPV6_IFADDR); err != nil {
+			return fmt.Errorf("hear of addresses no more: %w", err)
+		}
+	}
+	c.service = service{}
+	for {
+		switch _, err := c.next(); {
+		case errors.Is(err, errNoReply):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
 // AwaitAddresses waits until all IPv6 addresses that were added with NoDAD since [Conn.HearAddresses] are in service,
 // or one of them was removed, which is an error, or ctx ends.
 //
