@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -45,11 +46,13 @@ type Firewall struct {
 	conn   *nft.Conn
 	opened []Opened
 
-	queue   chan *request
-	stop    context.CancelFunc
-	stopped chan struct{} // closed when the writing goroutine is gone
+	queue  queue
+	life   context.Context //nolint:containedctx // the firewall's own life, which ends what is under way
+	finish func() error    // takes the turn, for ever, and closes the connection, once
+	closed chan struct{}   // closed when nobody will have the turn again
 
-	// All below belongs to the writing goroutine.
+	// turn has room for one: the call that has put something in. All below belongs to that call.
+	turn   chan struct{}
 	layout *layout
 	mirror *mirror
 	loaded bool // the tables are in the kernel, made by us
@@ -72,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Firewall, error) {
 	}
 	f := &Firewall{
 		cfg: cfg, log: cfg.Log, conn: conn, mirror: newMirror(),
-		queue: make(chan *request, queueLength), stopped: make(chan struct{}),
+		turn: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
@@ -80,9 +83,14 @@ func Open(ctx context.Context, cfg Config) (*Firewall, error) {
 	if err := f.look(ctx); err != nil {
 		return nil, errors.Join(kindly(err), conn.Close())
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	f.stop = stop
-	go f.write(run)
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	f.life = life
+	f.finish = sync.OnceValue(func() error {
+		stop()
+		f.turn <- struct{}{}
+		close(f.closed)
+		return conn.Close()
+	})
 	return f, nil
 }
 
@@ -163,12 +171,8 @@ func (f *Firewall) tables(ctx context.Context) ([]nft.TableState, error) {
 }
 
 // Close ends the connection. The rules stay in force; without owned tables others may change them from then on.
-// Calls that wait fail.
-func (f *Firewall) Close() error {
-	f.stop()
-	<-f.stopped
-	return f.conn.Close()
-}
+// Calls that wait fail. It may be repeated.
+func (f *Firewall) Close() error { return f.finish() }
 
 // Socket gives a duplicate of the connection, for a service manager to keep: as long as it is open, nobody else can
 // change the tables, also while no process of ours runs.

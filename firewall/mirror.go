@@ -9,7 +9,7 @@ import (
 	"github.com/libnetwork/cnm/kernel/nft"
 )
 
-// mirror is what all owners want and what of it the kernel has. It belongs to the goroutine that writes.
+// mirror is what all owners want and what of it the kernel has. It belongs to the call that has the turn.
 //
 // Spans of one set may lie within each other, where subnets overlap. The kernel refuses that, so it gets only
 // those that lie within no other.

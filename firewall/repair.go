@@ -45,7 +45,7 @@ func (f *Firewall) Repair(ctx context.Context) ([]cnm.Drift, error) {
 	return drifts, err
 }
 
-// mend is Repair in the writing goroutine.
+// mend is Repair for who has the turn.
 func (f *Firewall) mend(ctx context.Context) ([]cnm.Drift, error) {
 	tables, err := f.compare(ctx)
 	if err != nil {

@@ -7,107 +7,11 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/libnetwork/cnm/kernel/nft"
 )
-
-// queueLength is how many requests may wait without blocking their callers' goroutines in the send.
-const queueLength = 256
-
-// request is one call that waits for the writing goroutine: a change, or something to do with the tables at rest.
-type request struct {
-	change change
-	do     func(ctx context.Context) error
-
-	state atomic.Int32 // waiting, then taken or left
-	done  chan error   // gets one value once taken
-}
-
-// The states of a request.
-const (
-	waiting int32 = iota
-	taken         // by the writing goroutine
-	left          // by its caller
-)
-
-// submit waits for a request to be done. One that has been taken is not called back.
-func (f *Firewall) submit(ctx context.Context, r *request) error {
-	if err := ctx.Err(); err != nil {
-		return kindly(err)
-	}
-	r.done = make(chan error, 1)
-	select {
-	case f.queue <- r:
-	case <-ctx.Done():
-		return kindly(ctx.Err())
-	case <-f.stopped:
-		return kindly(errClosed)
-	}
-	select {
-	case err := <-r.done:
-		return kindly(err)
-	case <-f.stopped:
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, left) {
-			return kindly(ctx.Err())
-		}
-	}
-	select {
-	case err := <-r.done:
-		return kindly(err)
-	case <-f.stopped:
-	}
-	select { // it may have been done just before the end
-	case err := <-r.done:
-		return kindly(err)
-	default:
-		return kindly(errClosed)
-	}
-}
-
-// write is the writing goroutine: it takes all requests that wait and makes their changes in one transaction.
-func (f *Firewall) write(ctx context.Context) {
-	defer close(f.stopped)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case r := <-f.queue:
-			f.round(ctx, f.gather(r))
-		}
-	}
-}
-
-// gather takes the requests that wait, up to one that is no change.
-func (f *Firewall) gather(r *request) []*request {
-	var batch []*request
-	for {
-		if r.state.CompareAndSwap(waiting, taken) {
-			batch = append(batch, r)
-		}
-		if r.do != nil || len(batch) == queueLength {
-			return batch
-		}
-		select {
-		case r = <-f.queue:
-		default:
-			return batch
-		}
-	}
-}
-
-// round serves requests, of which only the last may be no change.
-func (f *Firewall) round(ctx context.Context, batch []*request) {
-	if n := len(batch); n > 0 && batch[n-1].do != nil {
-		f.commit(ctx, batch[:n-1])
-		batch[n-1].done <- batch[n-1].do(ctx)
-		return
-	}
-	f.commit(ctx, batch)
-}
 
 // commit makes changes in one transaction. If the kernel refuses it, each is tried alone, so that the
 // refusal reaches its cause only.
