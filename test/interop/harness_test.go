@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,20 +128,24 @@ networks: {front: {}}
 }
 
 // fetch gets a page from a place's stack. The server may not listen yet: what is refused is asked again.
-func fetch(t *testing.T, from place.Stack, url string) string {
+func fetch(t *testing.T, from place.Stack, address string) string {
 	t.Helper()
+	at, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	end := time.After(10 * time.Second)
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
 		var body []byte
 		err := from.Do(func() error {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			conn, err := net.Dial("tcp", at.Host)
 			if err != nil {
 				return err
 			}
 			cl := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}}
-			resp, err := cl.Get(url)
+			resp, err := cl.Get(address)
 			if err != nil {
 				return err
 			}
@@ -154,7 +159,7 @@ func fetch(t *testing.T, from place.Stack, url string) string {
 		select {
 		case <-again.C:
 		case <-end:
-			t.Fatalf("fetch %s: %v", url, err)
+			t.Fatalf("fetch %s: %v", address, err)
 		}
 	}
 }
