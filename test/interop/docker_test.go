@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/libnetwork/cnm/test/interop/engine"
@@ -315,5 +316,69 @@ func TestDockerEndsWithoutRestore(t *testing.T) {
 			k.d.Run("rm", "--force", name)
 			left(k.T, k.c)
 		}
+	})
+}
+
+// Many containers come and go at once.
+func TestDockerRunsManyAtOnce(t *testing.T) {
+	onDocker(t, engine.DockerOptions{}, func(k *docked) {
+		k.network("net", 1, "--ipam-driver", "cnm")
+		var all sync.WaitGroup
+		results := make([]place.Result, 12)
+		for i := range results {
+			all.Go(func() {
+				results[i] = k.d.Try("run", "--rm", "--network", "net", "--publish", fmt.Sprintf("%d:80", 8100+i), engine.Image, "sh", "-c", "ip -o addr show dev eth0")
+			})
+		}
+		all.Wait()
+		for i, r := range results {
+			if r.Status != 0 || !strings.Contains(r.Out, " 10.80.1.") || !strings.Contains(r.Out, " fd80:1::") {
+				k.Errorf("run %d: %+v", i, r)
+			}
+		}
+		left(k.T, k.c)
+	})
+}
+
+// A container that is removed while our daemon is not there is removed when it is again: Docker asks for some time.
+func TestDockerRemovesWhileWeStart(t *testing.T) {
+	onDocker(t, engine.DockerOptions{}, func(k *docked) {
+		k.network("net", 1)
+		k.run("web", "net", "--publish", "8080:80")
+		k.c.Kill()
+		removed := make(chan place.Result, 1)
+		go func() { removed <- k.d.Try("rm", "--force", "web") }()
+		k.d.Dockerd.Await("Unable to connect to plugin")
+		k.c.Start()
+		if r := <-removed; r.Status != 0 {
+			k.Errorf("it was not removed: %+v", r)
+		}
+		left(k.T, k.c)
+		k.run("next", "net", "--publish", "8080:80")
+		k.published("8080")
+	})
+}
+
+// Both daemons and a container are killed. Docker takes away what the container had, and starts it again where it is to.
+func TestDockerSurvivesTheEndOfAll(t *testing.T) {
+	onDocker(t, engine.DockerOptions{Flags: []string{"--live-restore"}}, func(k *docked) {
+		k.network("net", 1, "--ipam-driver", "cnm")
+		k.run("box-a", "net", "--publish", "8080:80")
+		k.run("box-b", "net", "--publish", "8081:80", "--restart", "always")
+		k.run("box-c", "net", "--publish", "8082:80")
+		pids := strings.Fields(k.d.Run("inspect", "--format", "{{.State.Pid}}", "box-a", "box-b"))
+		k.d.Kill()
+		k.c.Kill()
+		k.p.Output(append([]string{"kill", "-9"}, pids...)...)
+		k.c.Start()
+		k.d.Start()
+		k.published("8081")
+		k.published("8082")
+		k.reaches("box-b", "box-c")
+		if got := strings.Fields(k.c.Run("endpoint", "ls", "--quiet")); len(got) != 2 {
+			k.Errorf("two containers run and the endpoints are %q", got)
+		}
+		k.d.Run("start", "box-a")
+		k.published("8080")
 	})
 }
