@@ -257,8 +257,9 @@ networks:
 		if got := k.c.Run("endpoint", "ls", "--quiet"); len(strings.Fields(got)) != 2 {
 			k.Errorf("our endpoints are %q, want two", got)
 		}
-		k.d.Compose("/run/shop", "down", "--timeout", "0").Must(k, "docker-compose down")
-		left(k.T, k.c)
+		k.d.Compose("/run/shop", "rm", "--stop", "--force").Must(k, "docker-compose rm")
+		left(k.T, k.c) // the network would take them with it
+		k.d.Compose("/run/shop", "down").Must(k, "docker-compose down")
 	})
 }
 
