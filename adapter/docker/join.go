@@ -40,7 +40,7 @@ func (p *Plugin) join(ctx context.Context, r joinRequest) (any, error) {
 		}
 		fallthrough
 	default:
-		if at, err = p.enter(ctx, &at, sb.ID); err != nil {
+		if at, err = p.enter(ctx, &at, &sb); err != nil {
 			return nil, errors.Join(err, p.leaveEmpty(ctx, r.SandboxKey))
 		}
 	}
@@ -88,22 +88,39 @@ const mostInterfaces = 64
 
 // enter joins with the wanted name of the interface, or the first free one. What names there are only the namespace knows: Docker
 // and the container's own processes make interfaces too.
-func (p *Plugin) enter(ctx context.Context, at *cnm.Attachment, sb cnm.SandboxID) (cnm.Attachment, error) {
+func (p *Plugin) enter(ctx context.Context, at *cnm.Attachment, sb *cnm.Sandbox) (cnm.Attachment, error) {
+	if err := settable(at, sb); err != nil {
+		return cnm.Attachment{}, err
+	}
 	settings, err := sysctls(at.Endpoint.Labels[keySysctls])
 	if err != nil {
 		return cnm.Attachment{}, err
 	}
 	spec := cnm.JoinSpec{Sysctls: settings, Interface: at.Endpoint.Labels[keyIfname]}
 	if spec.Interface != "" {
-		return p.ctl.Join(ctx, at.Endpoint.ID, sb, spec)
+		return p.ctl.Join(ctx, at.Endpoint.ID, sb.ID, spec)
 	}
 	for i := 0; ; i++ {
 		spec.Interface = prefixOf(&at.Network) + strconv.Itoa(i)
-		joined, err := p.ctl.Join(ctx, at.Endpoint.ID, sb, spec)
+		joined, err := p.ctl.Join(ctx, at.Endpoint.ID, sb.ID, spec)
 		if e, ok := errors.AsType[*cnm.Error](err); !ok || e.Kind != cnm.Exists || e.Field != "interface" || i == mostInterfaces {
 			return joined, err
 		}
 	}
+}
+
+// settable refuses what only we could set, where Docker is going to move and name the interface itself.
+func settable(at *cnm.Attachment, sb *cnm.Sandbox) error {
+	if !sb.Awaited() {
+		return nil
+	}
+	for _, key := range []string{keyIfname, keySysctls} {
+		if at.Endpoint.Labels[key] != "" {
+			return cnm.FieldErrorf(cnm.Unsupported, key,
+				"option %s: this version of Docker makes the container's namespace after its interfaces, and sets none of it; leave it out, or use: docker network connect --driver-opt, while the container runs", key)
+		}
+	}
+	return nil
 }
 
 // prefixOf begins the names of a network's interfaces.

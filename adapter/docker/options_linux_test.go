@@ -5,6 +5,7 @@ package docker_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/libnetwork/cnm/kernel/kerneltest"
@@ -141,6 +142,26 @@ func TestEndpointOptions(t *testing.T) {
 		r.refused("NetworkDriver.Join", fmt.Sprintf(`{"EndpointID":"%s","SandboxKey":"default"}`, e.id), "no path")
 		r.refused("NetworkDriver.Join", fmt.Sprintf(`{"EndpointID":"%s","SandboxKey":"%s"}`, e.id, web.key), "is on network")
 		r.check()
+	})
+}
+
+// TestEarlyOptions refuses what nobody would set, where Docker has no namespace yet, and leaves nothing of the attempt.
+func TestEarlyOptions(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		red := r.network("", "172.28.0.0/24")
+		early := r.container(true)
+		for i, option := range []string{"ifname\":\"lan", "sysctls\":\"net.ipv4.conf.IFNAME.log_martians=1"} {
+			e := &endpoint{c: early, network: red, id: id(), addresses: []string{fmt.Sprintf("172.28.0.%d/24", 2+i)}}
+			e.create(`{"com.docker.network.endpoint.` + option + `"}`)
+			name, _, _ := strings.Cut(option, `"`)
+			r.refused("NetworkDriver.Join", fmt.Sprintf(`{"EndpointID":"%s","SandboxKey":"%s"}`, e.id, early.key), "endpoint."+name, "leave it out")
+			r.done("NetworkDriver.DeleteEndpoint", `{"NetworkID":"NID","EndpointID":"EID"}`, e.words()...)
+		}
+		if left := r.Records(t.Context()); len(left.Sandboxes)+len(left.Endpoints) > 0 {
+			t.Errorf("of refused joins are left %+v and %+v", left.Sandboxes, left.Endpoints)
+		}
 	})
 }
 
