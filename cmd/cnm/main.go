@@ -31,7 +31,7 @@ func main() {
 	cio.Version = cli.Version()
 	cio.InTerminal, cio.ErrTerminal = launch.IsTerminal(os.Stdin), launch.IsTerminal(os.Stderr)
 	cio.Launch = func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) }
-	cio.Daemon, cio.Hangups = serve, cli.Hangups
+	cio.Daemon, cio.Hangups, cio.Install = serve, cli.Hangups, installer()
 	os.Exit(cli.Run(ctx, cio, os.Args[1:]))
 }
 
@@ -57,5 +57,9 @@ func serve(ctx context.Context, c cli.DaemonConfig, log *slog.Logger) error {
 	if c.RunDir == "/run/cnm" {
 		cfg.LinkDir = "/run/netns"
 	}
-	return daemon.Run(ctx, cfg, log, func() {})
+	return daemon.Run(ctx, cfg, log, func() {
+		if err := daemon.Notify(ctx, os.Getenv("NOTIFY_SOCKET")); err != nil {
+			log.WarnContext(ctx, "service manager is not told", slog.String("error", err.Error()))
+		}
+	})
 }

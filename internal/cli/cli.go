@@ -40,6 +40,8 @@ type IO struct {
 	OCIHook func(ctx context.Context, stage string, in io.Reader, c *client.Client) error
 	// OCIBundle writes into the bundle of a container what it is to join. The notes are for the person who asked.
 	OCIBundle func(b Bundle) (notes []string, err error)
+	// Install writes and removes files; nil: there is no such command.
+	Install *Installer
 	// Hangups begins to listen for SIGHUP; stop ends it.
 	Hangups func() (hangups <-chan os.Signal, stop func())
 }

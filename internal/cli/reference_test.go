@@ -48,6 +48,7 @@ func tree() *cobra.Command {
 	a := &app{io: IO{
 		Daemon:  func(context.Context, DaemonConfig, *slog.Logger) error { return nil },
 		OCIHook: ociHook, OCIBundle: func(Bundle) ([]string, error) { return nil, nil },
+		Install: &Installer{},
 	}}
 	return a.root()
 }
@@ -103,7 +104,7 @@ func defaultText(f *pflag.Flag) string {
 // TestEveryCommandIsWhole: help for people, a way to the daemon, and no flag whose value nobody reads.
 func TestEveryCommandIsWhole(t *testing.T) {
 	t.Parallel()
-	offline := map[string]bool{"cnm daemon": true, "cnm completion": true}
+	offline := map[string]bool{"cnm daemon": true, "cnm completion": true, "cnm install docker": true, "cnm uninstall docker": true}
 	walk(tree(), func(c *cobra.Command) {
 		path := c.CommandPath()
 		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
@@ -145,6 +146,7 @@ func TestContractFlags(t *testing.T) {
 		"endpoint join":   "interface json",
 		"endpoint ls":     "network sandbox filter json format quiet",
 		"attach":          "name ip mac alias publish interface gateway-priority opt sysctl label json",
+		"install docker":  "root plugin program",
 		"publish":         "network",
 		"unpublish":       "network",
 		"oci bundle":      "network publish",

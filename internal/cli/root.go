@@ -46,6 +46,9 @@ func (a *app) words() []word {
 	if a.io.OCIBundle != nil {
 		all = append(all, word{"oci", a.ociCommand})
 	}
+	if a.io.Install != nil {
+		all = append(all, word{"install", a.installCommand}, word{"uninstall", a.uninstallCommand})
+	}
 	if a.io.Daemon != nil {
 		all = append(all, word{"daemon", a.daemonCommand})
 	}
