@@ -147,6 +147,23 @@ func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc
 
 // send makes a request and turns an error answer into an error.
 func (c *Client) send(ctx context.Context, method string, to target, in any, timeout string) (*http.Response, error) {
+	resp, err := c.request(ctx, method, to, in, timeout)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		defer resp.Body.Close()
+		data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		if err != nil {
+			return nil, cnm.Errorf(cnm.Unavailable, "the daemon's answer broke off: %w", err)
+		}
+		return nil, restore(resp.Status, data)
+	}
+	return resp, nil
+}
+
+// request makes a request, and takes any answer.
+func (c *Client) request(ctx context.Context, method string, to target, in any, timeout string) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -172,14 +189,6 @@ func (c *Client) send(ctx context.Context, method string, to target, in any, tim
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.explain(ctx, err)
-	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		defer resp.Body.Close()
-		data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-		if err != nil {
-			return nil, cnm.Errorf(cnm.Unavailable, "the daemon's answer broke off: %w", err)
-		}
-		return nil, restore(resp.Status, data)
 	}
 	return resp, nil
 }

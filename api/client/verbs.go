@@ -10,6 +10,7 @@ import (
 	"iter"
 	"strings"
 
+	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/api/wire"
 )
 
@@ -60,6 +61,44 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return strings.TrimPrefix(resp.Header.Get("Server"), "cnm/"), resp.Body.Close()
+}
+
+// Part is a part of the daemon, and what is wrong with it if it is not ready.
+type Part struct {
+	Name, Text string
+	OK         bool
+}
+
+// Ready asks a daemon for its parts.
+func (c *Client) Ready(ctx context.Context) ([]Part, error) {
+	ctx, cancel, timeout := c.bound(ctx)
+	defer cancel()
+	resp, err := c.request(ctx, "GET", at("readyz").with("verbose", ""), nil, timeout)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	if resp.Header.Get("Content-Type") == "application/json" {
+		return nil, restore(resp.Status, data)
+	}
+	var parts []Part
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSuffix(line, "\n")
+		if name, ok := strings.CutPrefix(line, "[+] "); ok {
+			parts = append(parts, Part{Name: name, OK: true})
+		} else if what, ok := strings.CutPrefix(line, "[-] "); ok {
+			name, text, _ := strings.Cut(what, ": ")
+			parts = append(parts, Part{Name: name, Text: text})
+		}
+	}
+	if len(parts) == 0 {
+		return nil, cnm.Errorf(cnm.Internal, "whoever answers is no daemon of ours: %s", resp.Status)
+	}
+	return parts, nil
 }
 
 // Events returns when nothing that happens from now on can be missed, and yields events until the context or the client's

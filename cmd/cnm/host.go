@@ -3,10 +3,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
 	"github.com/libnetwork/cnm/internal/cli"
+	"github.com/libnetwork/cnm/internal/doctor"
 	"github.com/libnetwork/cnm/internal/install"
 )
 
@@ -31,4 +33,13 @@ func installer() *cli.Installer {
 		},
 		RemoveDocker: func(root string) ([]cli.FileChange, error) { return told(install.RemoveDocker(root)) },
 	}
+}
+
+// examine looks at this host.
+func examine(ctx context.Context, where cli.Places) []cli.Finding {
+	var found []cli.Finding
+	for _, c := range doctor.Examine(ctx, doctor.Config(where)) {
+		found = append(found, cli.Finding{Name: c.Name, Status: string(c.Status), Text: c.Text, Fix: c.Fix})
+	}
+	return found
 }

@@ -31,7 +31,7 @@ func main() {
 	cio.Version = cli.Version()
 	cio.InTerminal, cio.ErrTerminal = launch.IsTerminal(os.Stdin), launch.IsTerminal(os.Stderr)
 	cio.Launch = func(ctx context.Context, p cli.Process) (int, error) { return launch.Run(ctx, launch.Process(p)) }
-	cio.Daemon, cio.Hangups, cio.Install = serve, cli.Hangups, installer()
+	cio.Daemon, cio.Hangups, cio.Install, cio.Doctor = serve, cli.Hangups, installer(), examine
 	os.Exit(cli.Run(ctx, cio, os.Args[1:]))
 }
 

@@ -42,6 +42,8 @@ type IO struct {
 	OCIBundle func(b Bundle) (notes []string, err error)
 	// Install writes and removes files; nil: there is no such command.
 	Install *Installer
+	// Doctor looks at the host; nil: there is no such command.
+	Doctor func(ctx context.Context, where Places) []Finding
 	// Hangups begins to listen for SIGHUP; stop ends it.
 	Hangups func() (hangups <-chan os.Signal, stop func())
 }
@@ -189,6 +191,14 @@ func (a *app) ask(do body) func(*cobra.Command, []string) error {
 
 // client is a client of the daemon that the flags name.
 func (a *app) client() *client.Client { return client.New(a.socketPath(), a.timeout) }
+
+// bound ends with --timeout, if one is given.
+func (a *app) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.timeout > 0 {
+		return context.WithTimeout(ctx, a.timeout)
+	}
+	return context.WithCancel(ctx)
+}
 
 func (a *app) socketPath() string {
 	return cmp.Or(a.socket, a.env["CNM_SOCKET"], client.DefaultSocket)

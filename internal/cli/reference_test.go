@@ -48,7 +48,7 @@ func tree() *cobra.Command {
 	a := &app{io: IO{
 		Daemon:  func(context.Context, DaemonConfig, *slog.Logger) error { return nil },
 		OCIHook: ociHook, OCIBundle: func(Bundle) ([]string, error) { return nil, nil },
-		Install: &Installer{},
+		Install: &Installer{}, Doctor: func(context.Context, Places) []Finding { return nil },
 	}}
 	return a.root()
 }
@@ -147,6 +147,7 @@ func TestContractFlags(t *testing.T) {
 		"endpoint ls":     "network sandbox filter json format quiet",
 		"attach":          "name ip mac alias publish interface gateway-priority opt sysctl label json",
 		"install docker":  "root plugin program",
+		"doctor":          "json docker-plugin docker-plugin-dir",
 		"publish":         "network",
 		"unpublish":       "network",
 		"oci bundle":      "network publish",

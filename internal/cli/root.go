@@ -49,6 +49,9 @@ func (a *app) words() []word {
 	if a.io.Install != nil {
 		all = append(all, word{"install", a.installCommand}, word{"uninstall", a.uninstallCommand})
 	}
+	if a.io.Doctor != nil {
+		all = append(all, word{"doctor", a.doctorCommand})
+	}
 	if a.io.Daemon != nil {
 		all = append(all, word{"daemon", a.daemonCommand})
 	}

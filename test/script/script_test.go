@@ -126,6 +126,8 @@ func runScript(t *testing.T, file string) {
 			"let":    let,
 
 			"container": cs.command,
+			"chain":     chain,
+			"answer":    answer,
 		},
 	})
 }
