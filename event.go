@@ -8,7 +8,7 @@ import "time"
 type Event struct {
 	Time   time.Time
 	Object string // "network", "endpoint", "sandbox", "port", "drift"
-	Action string // "create", "delete", "join", "leave", "publish", "unpublish", "repair", "report", "collect", "adopt"
+	Action string // "create", "delete", "join", "leave", "publish", "unpublish", "repair", "report", "collect", "adopt", "rename"
 
 	Network  NetworkID
 	Endpoint EndpointID

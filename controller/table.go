@@ -98,10 +98,12 @@ func (t *table) add(r cnm.Records) error {
 // putLocked is put with mu held.
 func (t *table) putLocked(r cnm.Records) {
 	for _, nw := range r.Networks {
+		deleteIf(t.networkNames, cnm.FoldName(t.networks[nw.ID].Name), nw.ID)
 		t.networks[nw.ID] = nw
 		t.networkNames[cnm.FoldName(nw.Name)] = nw.ID
 	}
 	for _, sb := range r.Sandboxes {
+		deleteIf(t.sandboxNames, cnm.FoldName(t.sandboxes[sb.ID].Name), sb.ID)
 		t.sandboxes[sb.ID] = sb
 		t.sandboxNames[cnm.FoldName(sb.Name)] = sb.ID
 		if sb.Namespace.Cookie != 0 {
@@ -109,6 +111,7 @@ func (t *table) putLocked(r cnm.Records) {
 		}
 	}
 	for _, ep := range r.Endpoints {
+		deleteIf(t.endpointNames[ep.Network], cnm.FoldName(t.endpoints[ep.ID].Name), ep.ID)
 		t.endpoints[ep.ID] = ep
 		names := t.endpointNames[ep.Network]
 		if names == nil {

@@ -22,6 +22,7 @@ type Controller interface {
 	Sandboxes
 	Endpoints
 	Addresses
+	Renames
 	Records(ctx context.Context) cnm.Records
 }
 
@@ -73,6 +74,8 @@ type Config struct {
 	// Abandoned is how long endpoints in no sandbox, and sandboxes without a namespace or endpoints, may stand before they are taken for
 	// leftovers of a Docker daemon that died; 0: two minutes.
 	Abandoned time.Duration
+	// Engine is the socket of Docker's own API, from which its names and what it has no more are learned; "": they are not.
+	Engine string
 }
 
 // Plugin answers Docker. It is safe for concurrent use.
@@ -80,6 +83,7 @@ type Plugin struct {
 	ctl       Controller
 	log       *slog.Logger
 	abandoned time.Duration
+	engine    string
 	methods   map[string]method
 	turns     *turns
 
@@ -90,7 +94,7 @@ type Plugin struct {
 
 // New makes a plugin that knows what Docker's containers have from the controller's records.
 func New(ctx context.Context, cfg Config) *Plugin {
-	p := &Plugin{ctl: cfg.Controller, log: cfg.Log, abandoned: cfg.Abandoned, sandboxes: map[string]cnm.SandboxID{}, pools: map[netip.Prefix]cnm.PoolID{}, turns: newTurns()}
+	p := &Plugin{ctl: cfg.Controller, log: cfg.Log, abandoned: cfg.Abandoned, engine: cfg.Engine, sandboxes: map[string]cnm.SandboxID{}, pools: map[netip.Prefix]cnm.PoolID{}, turns: newTurns()}
 	if p.abandoned == 0 {
 		p.abandoned = abandonedAfter
 	}
@@ -116,6 +120,9 @@ func (p *Plugin) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() { p.collect(ctx) })
+	if p.engine != "" {
+		background.Go(func() { p.follow(ctx, newEngine(p.engine)) })
+	}
 	defer background.Wait()
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()

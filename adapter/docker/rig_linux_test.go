@@ -55,6 +55,7 @@ type rig struct {
 	client    *http.Client
 	stop      func() // ends the plugin and the controller, as a kill would
 	abandoned time.Duration
+	engine    string // the socket of Docker's own API; "" for none
 	pristine  audit.Picture
 }
 
@@ -138,7 +139,7 @@ func (r *rig) start() {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "unix", socket)
 	r.ok(err)
-	plugin := docker.New(ctx, docker.Config{Controller: r.Controller, Log: log, Abandoned: r.abandoned})
+	plugin := docker.New(ctx, docker.Config{Controller: r.Controller, Log: log, Abandoned: r.abandoned, Engine: r.engine})
 	ended := make(chan error, 2)
 	go func() { ended <- r.Controller.Run(ctx) }()
 	go func() { ended <- plugin.Serve(ctx, ln) }()

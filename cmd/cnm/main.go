@@ -53,7 +53,7 @@ func prepare(b cli.Bundle) ([]string, error) {
 
 // serve is the daemon. With the default directories its namespaces are also where other tools look for them.
 func serve(ctx context.Context, c cli.DaemonConfig, log *slog.Logger) error {
-	cfg := daemon.Config{StateDir: c.StateDir, RunDir: c.RunDir, Socket: c.Socket, SocketMode: c.SocketMode, DockerPlugin: c.DockerPlugin, Version: cli.Version()}
+	cfg := daemon.Config{StateDir: c.StateDir, RunDir: c.RunDir, Socket: c.Socket, SocketMode: c.SocketMode, DockerPlugin: c.DockerPlugin, DockerHost: c.DockerHost, Version: cli.Version()}
 	if c.RunDir == "/run/cnm" {
 		cfg.LinkDir = "/run/netns"
 	}

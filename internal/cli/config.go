@@ -29,6 +29,8 @@ type DaemonConfig struct {
 	LogLevel   slog.Level
 	// DockerPlugin is the socket at which Docker finds us as a plugin; "": none.
 	DockerPlugin string
+	// DockerHost is the socket of Docker's own API; "": we do not ask it.
+	DockerHost string
 }
 
 // settings are the configuration as it is written, by flag, environment (CNM_ and the key in capitals, - as _) or file. "" is what was not given.
@@ -39,6 +41,7 @@ type settings struct {
 	SocketMode      string `json:"socket-mode"`
 	DockerPlugin    string `json:"docker-plugin"`
 	DockerPluginDir string `json:"docker-plugin-dir"`
+	DockerHost      string `json:"docker-host"`
 	LogFormat       string `json:"log-format"`
 	LogLevel        string `json:"log-level"`
 }
@@ -61,6 +64,7 @@ func keys() []setting {
 		{"socket-mode", "0666", "permissions of the socket: 0666, 0660 for the group cnm alone, or 0600 for root alone", false},
 		{"docker-plugin", "", "serve Docker as the network and address manager plugin of this name (default: none)", false},
 		{"docker-plugin-dir", "/run/docker/plugins", "directory in which Docker looks for plugins", false},
+		{"docker-host", "", "Docker's own API, as unix:///run/docker.sock, from which the plugin learns names and what Docker has no more (default: none)", false},
 		{"log-format", "text", "text or json", false},
 		{"log-level", "info", "debug, info, warn or error", true},
 	}
@@ -163,6 +167,16 @@ func (s *settings) config() (DaemonConfig, error) {
 
 // plugin checks where Docker finds us.
 func (s *settings) plugin(cfg *DaemonConfig) error {
+	if s.DockerHost != "" {
+		path, ok := strings.CutPrefix(s.DockerHost, "unix://")
+		if !ok || !filepath.IsAbs(path) || len(path) > socketMax {
+			return cnm.FieldErrorf(cnm.Invalid, "docker-host", "docker-host %q is no socket; write it as unix:///run/docker.sock", s.DockerHost)
+		}
+		if s.DockerPlugin == "" {
+			return cnm.FieldErrorf(cnm.Invalid, "docker-host", "docker-host is of use to a plugin only; give --docker-plugin too")
+		}
+		cfg.DockerHost = path
+	}
 	if s.DockerPlugin == "" {
 		return nil
 	}

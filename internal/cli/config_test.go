@@ -39,20 +39,20 @@ func TestDaemonConfig(t *testing.T) {
 		args, env []string
 		want      DaemonConfig
 	}{
-		"nothing": {nil, nil, DaemonConfig{"/var/lib/cnm", "/run/cnm", "/run/cnm/cnm.sock", 0o666, "text", slog.LevelInfo, ""}},
+		"nothing": {nil, nil, DaemonConfig{"/var/lib/cnm", "/run/cnm", "/run/cnm/cnm.sock", 0o666, "text", slog.LevelInfo, "", ""}},
 		"flags": {
-			strings.Fields("--state /s --run /r --socket /k --socket-mode 0660 --log-format json --log-level debug --docker-plugin cnm --docker-plugin-dir /d"), nil,
-			DaemonConfig{"/s", "/r", "/k", 0o660, "json", slog.LevelDebug, "/d/cnm.sock"},
+			strings.Fields("--state /s --run /r --socket /k --socket-mode 0660 --log-format json --log-level debug --docker-plugin cnm --docker-plugin-dir /d --docker-host unix:///run/docker.sock"), nil,
+			DaemonConfig{"/s", "/r", "/k", 0o660, "json", slog.LevelDebug, "/d/cnm.sock", "/run/docker.sock"},
 		},
 		"environment": {
 			nil, strings.Fields("CNM_STATE=/s CNM_RUN=/r CNM_SOCKET=/k CNM_SOCKET_MODE=0660 CNM_LOG_FORMAT=json CNM_LOG_LEVEL=error CNM_DOCKER_PLUGIN=cnm"),
-			DaemonConfig{"/s", "/r", "/k", 0o660, "json", slog.LevelError, "/run/docker/plugins/cnm.sock"},
+			DaemonConfig{"/s", "/r", "/k", 0o660, "json", slog.LevelError, "/run/docker/plugins/cnm.sock", ""},
 		},
-		"file":              {[]string{"--config", file}, nil, DaemonConfig{"/file/state", "/file/run", "/file/run/cnm.sock", 0o660, "json", slog.LevelInfo, ""}},
-		"file by variable":  {nil, []string{"CNM_CONFIG=" + file}, DaemonConfig{"/file/state", "/file/run", "/file/run/cnm.sock", 0o660, "json", slog.LevelInfo, ""}},
-		"flag beats all":    {[]string{"--config", file, "--state", "/s"}, []string{"CNM_STATE=/e"}, DaemonConfig{"/s", "/file/run", "/file/run/cnm.sock", 0o660, "json", slog.LevelInfo, ""}},
-		"env beats file":    {[]string{"--config", file}, []string{"CNM_RUN=/e"}, DaemonConfig{"/file/state", "/e", "/e/cnm.sock", 0o660, "json", slog.LevelInfo, ""}},
-		"default beats not": {[]string{"--config", file, "--log-format", "text"}, nil, DaemonConfig{"/file/state", "/file/run", "/file/run/cnm.sock", 0o660, "text", slog.LevelInfo, ""}},
+		"file":              {[]string{"--config", file}, nil, DaemonConfig{"/file/state", "/file/run", "/file/run/cnm.sock", 0o660, "json", slog.LevelInfo, "", ""}},
+		"file by variable":  {nil, []string{"CNM_CONFIG=" + file}, DaemonConfig{"/file/state", "/file/run", "/file/run/cnm.sock", 0o660, "json", slog.LevelInfo, "", ""}},
+		"flag beats all":    {[]string{"--config", file, "--state", "/s"}, []string{"CNM_STATE=/e"}, DaemonConfig{"/s", "/file/run", "/file/run/cnm.sock", 0o660, "json", slog.LevelInfo, "", ""}},
+		"env beats file":    {[]string{"--config", file}, []string{"CNM_RUN=/e"}, DaemonConfig{"/file/state", "/e", "/e/cnm.sock", 0o660, "json", slog.LevelInfo, "", ""}},
+		"default beats not": {[]string{"--config", file, "--log-format", "text"}, nil, DaemonConfig{"/file/state", "/file/run", "/file/run/cnm.sock", 0o660, "text", slog.LevelInfo, "", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +83,7 @@ func TestDaemonConfigRefuses(t *testing.T) {
 		text   string
 	}{
 		"unknown key":    {[]string{"--config", file("a", `{"colour":"red"}`)}, 5, `field "colour" is unknown`},
-		"key with _":     {[]string{"--config", file("b", `{"log_level":"info"}`)}, 5, `field "log_level" is unknown; known are docker-plugin, docker-plugin-dir, log-format, log-level`},
+		"key with _":     {[]string{"--config", file("b", `{"log_level":"info"}`)}, 5, `field "log_level" is unknown; known are docker-host, docker-plugin, docker-plugin-dir, log-format, log-level`},
 		"trailing":       {[]string{"--config", file("c", `{} {}`)}, 5, "more after"},
 		"number":         {[]string{"--config", file("d", `{"socket-mode":438}`)}, 5, "socket-mode is a JSON number; it must be a string"},
 		"no file":        {[]string{"--config", filepath.Join(dir, "none")}, 5, "no such file"},
@@ -101,6 +101,8 @@ func TestDaemonConfigRefuses(t *testing.T) {
 		"plugin":         {[]string{"--docker-plugin", "a/b"}, 5, `docker-plugin "a/b" has '/'`},
 		"plugin's place": {[]string{"--docker-plugin", "cnm", "--docker-plugin-dir", "here"}, 5, `docker-plugin-dir "here" is no absolute path`},
 		"plugin's path":  {[]string{"--docker-plugin", "cnm", "--docker-plugin-dir", "/" + strings.Repeat("a", 100)}, 5, "choose a shorter name or directory"},
+		"docker's host":  {[]string{"--docker-plugin", "cnm", "--docker-host", "tcp://10.0.0.1:2375"}, 5, "write it as unix:///run/docker.sock"},
+		"host alone":     {[]string{"--docker-host", "unix:///run/docker.sock"}, 5, "give --docker-plugin too"},
 		"unknown flag":   {[]string{"--metrics", ":1"}, 2, "unknown flag: --metrics"},
 		"client's flag":  {[]string{"--timeout", "1s"}, 2, "unknown flag: --timeout"},
 		"argument":       {[]string{"now"}, 2, "is not wanted"},

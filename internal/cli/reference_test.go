@@ -137,7 +137,7 @@ func TestContractFlags(t *testing.T) {
 	t.Parallel()
 	root := tree()
 	for path, flags := range map[string]string{
-		"daemon":          "state run socket config check-config log-format log-level docker-plugin docker-plugin-dir",
+		"daemon":          "state run socket config check-config log-format log-level docker-plugin docker-plugin-dir docker-host",
 		"network create":  "driver subnet gateway ip-range reserve ipam-driver ipam-opt ipv4 ipv6 internal isolate-endpoints mtu dns opt label json",
 		"network rm":      "force",
 		"network prune":   "filter dry-run force",

@@ -47,6 +47,8 @@ type Config struct {
 	SocketMode fs.FileMode // 0666, 0660 or 0600
 	// DockerPlugin is the socket at which Docker finds us as a plugin; "" for none.
 	DockerPlugin string
+	// DockerHost is the socket of Docker's own API, from which the plugin learns names; "" for none.
+	DockerHost string
 	// Pools are the prefixes that networks without subnets get theirs from; nil: the built-in ones.
 	Pools []pool.DefaultPool
 	// LinkDir gets a second name of each namespace for other tools; "" for none.
@@ -296,7 +298,7 @@ func (d *Daemon) listenDocker(ctx context.Context) error {
 	if err != nil {
 		return cnm.FieldErrorf(cnm.KindOf(err), "docker-plugin", "docker plugin: %w", err)
 	}
-	plugin := docker.New(ctx, docker.Config{Controller: d.ctl, Log: d.log})
+	plugin := docker.New(ctx, docker.Config{Controller: d.ctl, Log: d.log, Engine: d.cfg.DockerHost})
 	d.runs["docker plugin"] = func(ctx context.Context) error { return plugin.Serve(ctx, ln) }
 	d.log.InfoContext(ctx, "serving docker", "socket", d.cfg.DockerPlugin)
 	return nil

@@ -24,7 +24,7 @@ const (
 )
 
 // optionPlugin is how the unit names the plugin.
-const optionPlugin = " daemon --docker-plugin "
+const optionPlugin = " daemon --docker-host unix:///run/docker.sock --docker-plugin "
 
 // Docker writes what makes Docker use us: a unit that starts the daemon before Docker, and where Docker finds the plugin. What is
 // there already stays. The error is of kind [cnm.Exists] if a file is not ours; then nothing was written.

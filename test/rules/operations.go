@@ -15,9 +15,9 @@ import (
 // model that has no noun.
 func operations() map[string][]string {
 	return map[string][]string{
-		"network":  {"create", "delete", "ls", "inspect", "prune"},
-		"sandbox":  {"create", "delete", "ls", "inspect", "prune", "enter", "adopt", "collect"},
-		"endpoint": {"create", "delete", "ls", "inspect", "prune", "join", "leave"},
+		"network":  {"create", "delete", "rename", "ls", "inspect", "prune"},
+		"sandbox":  {"create", "delete", "rename", "ls", "inspect", "prune", "enter", "adopt", "collect"},
+		"endpoint": {"create", "delete", "rename", "ls", "inspect", "prune", "join", "leave"},
 		"port":     {"publish", "unpublish"},
 		"pool":     {"create", "delete"},
 		"address":  {"allocate", "release"},
