@@ -48,11 +48,14 @@ const answerMax = 64 << 20
 
 // open begins a call whose answer is read until ctx ends.
 func (e *engine) open(ctx context.Context, path string, filters map[string][]string) (io.ReadCloser, error) {
-	text, err := json.Marshal(filters)
-	if err != nil {
-		return nil, err
+	where := "http://docker" + path
+	if filters != nil {
+		text, err := json.Marshal(filters)
+		if err != nil {
+			return nil, err
+		}
+		where += "?" + url.Values{"filters": {string(text)}}.Encode()
 	}
-	where := "http://docker" + path + "?" + url.Values{"filters": {string(text)}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -84,24 +87,24 @@ func (e *engine) list(ctx context.Context, path string, into any) error {
 
 // Pauses between two tries to reach Docker.
 const (
-	pauseMin = 100 * time.Millisecond
-	pauseMax = 30 * time.Second
+	firstPause   = 100 * time.Millisecond
+	longestPause = 30 * time.Second
 )
 
 // follow keeps what we have as Docker has it, until ctx ends.
 func (p *Plugin) follow(ctx context.Context, e *engine) {
 	defer e.http.CloseIdleConnections()
-	pause := pauseMin
+	pause := firstPause
 	for {
 		reached, err := p.followOnce(ctx, e)
 		if ctx.Err() != nil {
 			return
 		}
-		if reached || pause == pauseMin {
+		if reached || pause == firstPause {
 			p.log.WarnContext(ctx, "docker is away", slog.String("error", err.Error()))
 		}
 		if reached {
-			pause = pauseMin
+			pause = firstPause
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -109,7 +112,7 @@ func (p *Plugin) follow(ctx context.Context, e *engine) {
 			t.Stop()
 			return
 		case <-t.C:
-			pause = min(2*pause, pauseMax)
+			pause = min(2*pause, longestPause)
 		}
 	}
 }

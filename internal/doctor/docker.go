@@ -47,8 +47,10 @@ func (d *examination) docker(ctx context.Context) {
 		d.note("docker", "", "no socket %s", d.cfg.DockerSocket)
 		return
 	}
-	//nolint:tagliatelle // Docker's names
-	var v struct{ Version, ApiVersion string } //nolint:revive,staticcheck // Docker's names
+	var v struct {
+		Version string
+		API     string `json:"ApiVersion"`
+	}
 	err := ask(ctx, http.MethodGet, d.cfg.DockerSocket, "/version", &v)
 	var major, minor int
 	switch {
@@ -59,11 +61,11 @@ func (d *examination) docker(ctx context.Context) {
 		d.fail("docker", "restart Docker", "%v", err)
 		return
 	}
-	if _, err := fmt.Sscanf(v.ApiVersion, "%d.%d", &major, &minor); err != nil || major < 1 || major == 1 && minor < 41 {
-		d.note("docker", "use Docker 20.10 or later", "version %q speaks API %q; 1.41 and later are tried", v.Version, v.ApiVersion)
+	if _, err := fmt.Sscanf(v.API, "%d.%d", &major, &minor); err != nil || major < 1 || major == 1 && minor < 41 {
+		d.note("docker", "use Docker 20.10 or later", "version %q speaks API %q; 1.41 and later are tried", v.Version, v.API)
 		return
 	}
-	d.ok("docker", "version %s speaks API %s", v.Version, v.ApiVersion)
+	d.ok("docker", "version %s speaks API %s", v.Version, v.API)
 }
 
 func there(path string) bool {

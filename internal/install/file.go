@@ -124,7 +124,7 @@ func each(files []file, do func(f *file, text string, there bool) (done string, 
 // replace writes the file as a whole, or not at all.
 func (f *file) replace() error {
 	dir := filepath.Dir(f.path)
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // these directories are for everybody to read
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	tmp, err := os.CreateTemp(dir, ".cnm-*")
