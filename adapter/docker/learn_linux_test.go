@@ -87,7 +87,10 @@ func (w *twin) now(networks, containers []string, event string) {
 	defer w.mu.Unlock()
 	w.networks, w.containers = networks, containers
 	for t := range w.tellers {
-		t <- event
+		select {
+		case t <- event:
+		default: // there are some to be read already
+		}
 	}
 }
 
