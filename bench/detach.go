@@ -6,9 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
@@ -116,15 +117,19 @@ func (p *product) massDetach(ctx context.Context) (gone time.Duration, meanwhile
 	return gone, others.took, errors.Join(err, oerr, p.clear(ctx))
 }
 
-// goneAll waits until none of the links is left.
+// goneAll waits until none of the links is left. It asks for one after the other: a dump of all is begun anew for as long as
+// links come and go, which they do all the time here.
 func (p *product) goneAll(ctx context.Context, victims []attached) error {
-	names := make(map[string]bool, len(victims))
-	for _, a := range victims {
-		names[a.link] = true
-	}
+	left := victims
 	return until(ctx, "a thousand links are gone", func() (bool, error) {
-		links, err := p.conn.Links(ctx, link.LinkFilter{Kind: "veth"})
-		return !slices.ContainsFunc(links, func(l link.Link) bool { return names[l.Name] }), err
+		for len(left) > 0 {
+			_, err := p.conn.Link(link.Named(left[len(left)-1].link))
+			if !errors.Is(err, unix.ENODEV) {
+				return false, err
+			}
+			left = left[:len(left)-1]
+		}
+		return true, nil
 	})
 }
 
