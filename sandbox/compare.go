@@ -321,7 +321,7 @@ func apply(conn *link.Conn, repairs []repair) error {
 	}
 	// A repair may bring back, or take away, what another is about.
 	_, rest := without(conn.Do(all), unix.EEXIST, unix.ESRCH, unix.ENOENT, unix.EADDRNOTAVAIL)
-	for _, e := range refusals(rest) {
+	for _, e := range link.Refusals(rest) {
 		if refused, ok := errors.AsType[*link.Error](e); ok {
 			repairs[owner[refused.Position]].drift.What += "; " + refused.Error()
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	cnm "github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
 )
 
@@ -78,22 +79,11 @@ func kindOf(err error) cnm.Kind {
 	}
 }
 
-// refusals takes a joined error apart, into what was refused one by one.
-func refusals(err error) []error {
-	if err == nil {
-		return nil
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		return many.Unwrap()
-	}
-	return []error{err}
-}
-
 // without drops the refusals that are one of the given answers, tells whether
 // there were any, and gives the rest.
 func without(err error, answers ...error) (dropped bool, rest error) {
 	var left []error
-	for _, e := range refusals(err) {
+	for _, e := range link.Refusals(err) {
 		drop := false
 		for _, a := range answers {
 			drop = drop || errors.Is(e, a)

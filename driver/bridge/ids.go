@@ -43,15 +43,8 @@ func (n *namespaceIDs) number(b *link.Batch, fd int) { b.AssignNamespaceID(fd, i
 
 // unnumbered is err without the refusal of the id at the batch's head; the others are counted without that message.
 func unnumbered(err error) error {
-	if err == nil {
-		return nil
-	}
 	var left []error
-	all := []error{err}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		all = many.Unwrap()
-	}
-	for _, e := range all {
+	for _, e := range link.Refusals(err) {
 		refused, ok := errors.AsType[*link.Error](e)
 		switch {
 		case !ok:
@@ -62,9 +55,6 @@ func unnumbered(err error) error {
 		case !errors.Is(e, unix.EEXIST):
 			left = append(left, e)
 		}
-	}
-	if len(left) == 1 {
-		return left[0]
 	}
 	return errors.Join(left...)
 }

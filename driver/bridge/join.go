@@ -65,11 +65,8 @@ func (d *Driver) plug(p endpointPlan, to site, req cnm.JoinRequest) error {
 
 // joined tells whether all that was refused is to make a link that is there from the same join: its name never comes again.
 func (d *Driver) joined(p endpointPlan, err error) bool {
-	refused, one := errors.AsType[*link.Error](err)
-	if many, ok := err.(interface{ Unwrap() []error }); ok && len(many.Unwrap()) > 1 {
-		one = false
-	}
-	if !one || refused.Position != 0 || !errors.Is(err, unix.EEXIST) {
+	refused, ok := errors.AsType[*link.Error](err)
+	if !ok || len(link.Refusals(err)) > 1 || refused.Position != 0 || !errors.Is(err, unix.EEXIST) {
 		return false
 	}
 	_, err = d.conn.Link(link.Named(p.host))
@@ -212,15 +209,12 @@ func (d *Driver) traces(at cnm.Attachment) []site {
 
 // onlyAbsent tells whether all refusals of a batch say that something was not there.
 func onlyAbsent(err error) bool {
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range many.Unwrap() {
-			if !onlyAbsent(e) {
-				return false
-			}
+	for _, e := range link.Refusals(err) {
+		if !errors.Is(e, unix.ENODEV) && !errors.Is(e, unix.ENOENT) && !errors.Is(e, unix.ESRCH) {
+			return false
 		}
-		return true
 	}
-	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)
+	return true
 }
 
 // hold takes the host ports that the endpoint wants. A routed network holds none: its ports open on the endpoints' own

@@ -52,6 +52,18 @@ func (e *Error) Error() string {
 // Unwrap returns the Errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
+// Refusals takes the error of [Conn.Do] apart: what was refused one by one, in order, and last what failed as a whole. Nil has
+// none.
+func Refusals(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	return []error{err}
+}
+
 // subject is what a message is about, in the words of an Error.
 type subject struct {
 	op, name, where string
