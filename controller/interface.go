@@ -39,13 +39,13 @@ const foreignLinks = 64
 // begun under it is undone first, since a driver that joins again finds the same endpoint half made.
 func (c *Controller) link(ctx context.Context, ns cnm.OpenNamespace, e entry) (cnm.Join, error) {
 	at, used := e.at, map[string]string{}
-	for _, o := range c.table.attachments(at.Sandbox.ID) {
+	others := c.table.others(at)
+	for _, o := range others {
 		used[o.Join.Interface] = o.Network.Name
 	}
-	first := len(c.table.others(at)) == 0
 	for tries := 0; ; tries++ {
 		var err error
-		at.Join.Result, err = e.driver.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD(), First: at.Sandbox.Owned && first})
+		at.Join.Result, err = e.driver.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD(), First: at.Sandbox.Owned && len(others) == 0})
 		if !e.unnamed || tries == foreignLinks || !nameTaken(err) {
 			return at.Join, err
 		}

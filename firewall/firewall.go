@@ -188,22 +188,14 @@ func (f *Firewall) Owned() bool { return f.layout.routes.Table.Flags&nft.Owner !
 // switched their forwarding on.
 func (f *Firewall) Opened() []Opened { return f.opened }
 
-// Stamped names our table and the version of its rules, if the kernel carries it; "" if not.
-func (f *Firewall) Stamped(ctx context.Context) (string, error) { return stamped(ctx, f.conn) }
-
-// Stamped is [Firewall.Stamped] for the network namespace of the calling thread, without a firewall being opened.
+// Stamped names our table and the version of its rules, if the network namespace of the calling thread carries it; "" if not.
 func Stamped(ctx context.Context) (string, error) {
 	conn, err := nft.Dial(nft.Config{})
 	if err != nil {
 		return "", kindly(err)
 	}
-	stamp, err := stamped(ctx, conn)
-	return stamp, errors.Join(err, conn.Close())
-}
-
-func stamped(ctx context.Context, conn *nft.Conn) (string, error) {
 	tables, err := conn.Tables(ctx)
-	if err != nil {
+	if err = errors.Join(err, conn.Close()); err != nil {
 		return "", kindly(fmt.Errorf("tables: %w", err))
 	}
 	for _, t := range tables {

@@ -259,7 +259,7 @@ func TestCancelled(t *testing.T) {
 		if err := fw.Set(ctx, owner(1), attach(1)); !errors.Is(err, cnm.Unavailable) {
 			t.Errorf("error %v", err)
 		}
-		if stamp, err := fw.Stamped(t.Context()); stamp != "" || err != nil {
+		if stamp, err := firewall.Stamped(t.Context()); stamp != "" || err != nil {
 			t.Errorf("the kernel carries %q (%v)", stamp, err)
 		}
 	})

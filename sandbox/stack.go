@@ -143,22 +143,23 @@ func (s *Stack) remember(sb cnm.Sandbox, cookie netns.Cookie) {
 
 // left tells a watch that runs how a plug left a link.
 func (s *Stack) left(cookie netns.Cookie, l link.Link) {
-	s.mu.Lock()
-	w := s.watch
-	s.mu.Unlock()
-	if w != nil {
+	if w := s.current(); w != nil {
 		w.left(cookie, l)
 	}
 }
 
 // found tells a watch that runs which links of a namespace are up.
 func (s *Stack) found(cookie netns.Cookie, links []link.Link) {
-	s.mu.Lock()
-	w := s.watch
-	s.mu.Unlock()
-	if w != nil {
+	if w := s.current(); w != nil {
 		w.found(cookie, links)
 	}
+}
+
+// current is the watch that runs; nil if none does.
+func (s *Stack) current() *watch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watch
 }
 
 // forget ends what remember began.

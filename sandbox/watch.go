@@ -203,9 +203,7 @@ func (w *watch) identified(cookie netns.Cookie, id int) {
 // Linux 6.8): otherwise that happens a little later in a worker, and until then a bridge keeps the port closed.
 // Neither is needed for the records to be true, so that what is refused is logged.
 func (s *Stack) announce(sb cnm.Sandbox, cookie netns.Cookie, fd int, hostLink string) {
-	s.mu.Lock()
-	w := s.watch
-	s.mu.Unlock()
+	w := s.current()
 	id, known := 0, false
 	if hostLink != "" {
 		// A link that is gone went out of service by another's hand, which is not for us to tell.

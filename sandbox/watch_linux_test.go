@@ -63,13 +63,6 @@ func (l *listener) start(g *stage) {
 	}
 }
 
-// current is the watch that runs.
-func (s *Stack) current() *watch {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.watch
-}
-
 // patience is for the kernel: one thread ends all namespaces of a machine, one
 // after the other.
 const patience = time.Minute
