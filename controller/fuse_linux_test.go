@@ -22,6 +22,7 @@ type fuse struct {
 	after bool       // the step itself is still made
 	burnt bool
 	log   []string
+	meet  func(name string) // is called before each step; nil for none
 }
 
 // set prepares the fuse to burn at a step, counted from 1; 0 for none.
@@ -40,6 +41,13 @@ func (f *fuse) setAmong(name string, before int) {
 }
 
 func (f *fuse) mend() { f.set(0, false, false) }
+
+// watch has meet called before each step from now on; nil ends that.
+func (f *fuse) watch(meet func(name string)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.meet = meet
+}
 
 // counted is how many steps were made since the fuse was set.
 func (f *fuse) counted() (steps int, names []string) {
@@ -64,7 +72,11 @@ func (f *fuse) step(name string, do func() error) error {
 	dead := f.kill && f.burnt
 	f.burnt = f.burnt || now
 	after := f.after && (f.kill || !allOrNone(name))
+	meet := f.meet
 	f.mu.Unlock()
+	if meet != nil {
+		meet(name)
+	}
 	switch {
 	case dead, now && !after:
 		return cnm.Errorf(cnm.Internal, "the fuse is burnt at %s", name)

@@ -89,13 +89,15 @@ func (c *Controller) renamable(name string) error {
 	return cnm.CheckName("name", name)
 }
 
-// rename records claimed objects under their new names, and writes the names of the sandbox that they are in, "" for none.
+// rename records claimed objects under their new names, and writes the names of the sandbox that they are in, "" for none. Nobody sees a new
+// name before it is stored, so that a name once seen outlives the daemon.
 func (c *Controller) rename(ctx context.Context, r, before cnm.Records, in cnm.SandboxID) (err error) {
-	var u undo.Stack
-	defer u.Rollback(ctx, &err)
-	if err := c.table.rename(r); err != nil {
+	if err := c.table.promise(r); err != nil {
 		return err
 	}
+	defer c.table.release(r)
+	var u undo.Stack
+	defer u.Rollback(ctx, &err)
 	u.Push("restore the record", func(ctx context.Context) error {
 		c.table.put(before)
 		return c.store.Put(ctx, before)
@@ -103,8 +105,10 @@ func (c *Controller) rename(ctx context.Context, r, before cnm.Records, in cnm.S
 	if err := c.store.Put(ctx, r); err != nil {
 		return err
 	}
+	c.table.put(r)
 	if all := c.standing(in); len(all) > 0 {
-		if err := c.names.Put(ctx, all[0].Sandbox, all); err != nil {
+		// What is stored is done: only the disk can refuse now, no caller that leaves.
+		if err := c.names.Put(context.WithoutCancel(ctx), all[0].Sandbox, all); err != nil {
 			return err
 		}
 	}
@@ -112,34 +116,54 @@ func (c *Controller) rename(ctx context.Context, r, before cnm.Records, in cnm.S
 	return nil
 }
 
-// rename replaces records, all or none: a name that another has is an error.
-func (t *table) rename(r cnm.Records) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	taken := func(noun, name, id string, ok bool, self string) error {
-		if ok && id != self {
-			return cnm.FieldErrorf(cnm.Exists, "name", "%s %q exists (%.12s); choose another name or remove it first", noun, name, id)
-		}
-		return nil
-	}
+// promised is a name that a record will have; network is where an endpoint's name is unique, "" for other nouns.
+type promised struct{ noun, network, folded string }
+
+// names calls each with the names of records, with the record that has each of them now, "" for none, and the one that asks. The caller
+// holds mu.
+func (t *table) names(r cnm.Records, each func(p promised, name, has, asks string)) {
 	for _, nw := range r.Networks {
-		id, ok := t.networkNames[cnm.FoldName(nw.Name)]
-		if err := taken("network", nw.Name, string(id), ok, string(nw.ID)); err != nil {
-			return err
-		}
+		folded := cnm.FoldName(nw.Name)
+		each(promised{"network", "", folded}, nw.Name, string(t.networkNames[folded]), string(nw.ID))
 	}
 	for _, sb := range r.Sandboxes {
-		id, ok := t.sandboxNames[cnm.FoldName(sb.Name)]
-		if err := taken("sandbox", sb.Name, string(id), ok, string(sb.ID)); err != nil {
-			return err
-		}
+		folded := cnm.FoldName(sb.Name)
+		each(promised{"sandbox", "", folded}, sb.Name, string(t.sandboxNames[folded]), string(sb.ID))
 	}
 	for _, ep := range r.Endpoints {
-		id, ok := t.endpointNames[ep.Network][cnm.FoldName(ep.Name)]
-		if err := taken("endpoint", ep.Name, string(id), ok, string(ep.ID)); err != nil {
-			return err
-		}
+		folded := cnm.FoldName(ep.Name)
+		each(promised{"endpoint", string(ep.Network), folded}, ep.Name, string(t.endpointNames[ep.Network][folded]), string(ep.ID))
 	}
-	t.putLocked(r)
+}
+
+// promise keeps the names of records for them, all or none, while the records that are seen stay: a name that another has, or was
+// promised, is an error.
+func (t *table) promise(r cnm.Records) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.unpromised(r); err != nil {
+		return err
+	}
+	t.names(r, func(p promised, _, _, asks string) { t.promised[p] = asks })
 	return nil
+}
+
+// unpromised is nil where no other record has the names of these, or was promised them. The caller holds mu.
+func (t *table) unpromised(r cnm.Records) (err error) {
+	t.names(r, func(p promised, name, has, asks string) {
+		if has == "" {
+			has = t.promised[p]
+		}
+		if has != "" && has != asks {
+			err = cnm.FieldErrorf(cnm.Exists, "name", "%s %q exists (%.12s); choose another name or remove it first", p.noun, name, has)
+		}
+	})
+	return err
+}
+
+// release gives up the names that promise kept.
+func (t *table) release(r cnm.Records) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.names(r, func(p promised, _, _, _ string) { delete(t.promised, p) })
 }

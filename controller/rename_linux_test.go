@@ -18,7 +18,7 @@ func TestRename(t *testing.T) {
 		ctx := t.Context()
 		red, blue := r.network("red"), r.network("blue")
 		web := r.sandbox("web")
-		at := r.attach(web, red)
+		at, other := r.attach(web, red), r.attach(r.sandbox("other"), red)
 		ep := at.Endpoint.ID
 		labels := map[string]string{"tier": "front"}
 		r.is(r.RenameNetwork(ctx, red.ID, "BLUE", labels), cnm.Exists)
@@ -38,7 +38,24 @@ func TestRename(t *testing.T) {
 				t.Errorf("after step %d failed: %+v, %v", at, got, err)
 			}
 		}
+		// Until it is stored nobody sees the new name, and nobody else gets it.
+		met := false
+		r.fuse.watch(func(name string) {
+			if name != "put" || met {
+				return
+			}
+			met = true
+			_, err := r.LookupEndpoint("green", "front")
+			r.is(err, cnm.NotFound)
+			_, err = r.CreateEndpoint(ctx, red.ID, cnm.EndpointSpec{Name: "Front"})
+			r.is(err, cnm.Exists)
+			r.is(r.RenameEndpoint(ctx, other.Endpoint.ID, "front", nil), cnm.Exists)
+		})
 		r.ok(r.RenameEndpoint(ctx, ep, "front", labels))
+		r.fuse.watch(nil)
+		if !met {
+			t.Error("the new name was not stored")
+		}
 		r.check()
 		r.restart()
 		nw, err := r.LookupNetwork("green")

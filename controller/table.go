@@ -23,6 +23,7 @@ type table struct {
 	networkNames  map[string]cnm.NetworkID // by folded name
 	sandboxNames  map[string]cnm.SandboxID
 	endpointNames map[cnm.NetworkID]map[string]cnm.EndpointID
+	promised      map[promised]string // to the object of this ID, which is being renamed
 	inSandbox     map[cnm.SandboxID]map[cnm.NetworkID]cnm.EndpointID
 	byCookie      map[uint64]cnm.SandboxID
 	byHostLink    map[string]cnm.EndpointID
@@ -44,6 +45,7 @@ func newTable() *table {
 		networkNames:  map[string]cnm.NetworkID{},
 		sandboxNames:  map[string]cnm.SandboxID{},
 		endpointNames: map[cnm.NetworkID]map[string]cnm.EndpointID{},
+		promised:      map[promised]string{},
 		inSandbox:     map[cnm.SandboxID]map[cnm.NetworkID]cnm.EndpointID{},
 		byCookie:      map[uint64]cnm.SandboxID{},
 		byHostLink:    map[string]cnm.EndpointID{},
@@ -89,6 +91,11 @@ func (t *table) add(r cnm.Records) error {
 		if id, ok := t.macs[macKey{ep.Network, ep.MAC}]; ok && ep.MAC != (cnm.MAC{}) {
 			// The network could reach only one of them.
 			return cnm.FieldErrorf(cnm.Exists, "mac", "mac %s is that of endpoint %s/%s; choose another one, or leave it out", ep.MAC, t.networks[ep.Network].Name, t.endpoints[id].Name)
+		}
+	}
+	if len(t.promised) > 0 { // the names themselves were looked at above
+		if err := t.unpromised(r); err != nil {
+			return err
 		}
 	}
 	t.putLocked(r)
