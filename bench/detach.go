@@ -117,8 +117,8 @@ func (p *product) massDetach(ctx context.Context) (gone time.Duration, meanwhile
 	return gone, others.took, errors.Join(err, oerr, p.clear(ctx))
 }
 
-// goneAll waits until none of the links is left. It asks for one after the other: a dump of all is begun anew for as long as
-// links come and go, which they do all the time here.
+// goneAll waits until none of the links is left. It asks for one after the other: a dump of all may still have what went while it
+// was read, and links come and go all the time here.
 func (p *product) goneAll(ctx context.Context, victims []attached) error {
 	left := victims
 	return until(ctx, "a thousand links are gone", func() (bool, error) {

@@ -17,8 +17,10 @@
 // repeatable.
 //
 // Reading (Links, Addresses, Routes, Rules, Neighbours, FDB) is for start and
-// for audits. A dump that the kernel marks as interrupted is read again until it
-// is consistent or its context ends; half a picture is never returned.
+// for audits. A dump that the kernel marks as interrupted is read again, a few
+// times at most: where the table never holds still, the answer has whatever stood
+// all the while, and may have what came or went. What acts on it finds gone what
+// is gone, and [Watch] tells of it; no reader starves under changes.
 //
 // [Watch] follows changes as the kernel announces them, on request from every
 // namespace that has an id in the watching one.

@@ -66,7 +66,7 @@ func (c *Conn) NamespaceIDs(ctx context.Context) ([]int, error) {
 	q := query{subject: subject{op: "read", name: "namespace ids"}, typ: unix.RTM_GETNSID, body: func(e *encoder) {
 		e.zero(sizeGen)
 	}}
-	return dump(ctx, c, q, decodeNamespaceID)
+	return dump(ctx, c, q, decodeNamespaceID, func(id *int) int { return *id })
 }
 
 func decodeNamespaceID(b []byte) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +21,16 @@ type query struct {
 // reply is the message type of the answers to a query.
 func (q query) reply() uint16 { return q.typ - 2 }
 
-// dump reads a whole table. A dump that a change ran into is read again, until
-// one is consistent or the context ends.
-func dump[T any](ctx context.Context, c *Conn, q query, decode func([]byte) (T, error)) ([]T, error) {
-	for {
+// dumpTries bounds how often a table is read that never holds still. A change runs into nearly every dump of thousands of links where
+// hundreds are made and deleted each second.
+const dumpTries = 4
+
+// dump reads a whole table, in the kernel's order. A dump that a change ran into is read again; where a change runs into each one, the
+// answer is the last dump and, before it, what only those before it have: a record that stands all the while is in the answer, since it
+// would have to be passed over each time, and one that comes or goes meanwhile may be. key is what tells one record from the others.
+func dump[T any, K comparable](ctx context.Context, c *Conn, q query, decode func([]byte) (T, error), key func(*T) K) ([]T, error) {
+	var before []T
+	for range dumpTries {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", q.op, q.name, err)
 		}
@@ -39,7 +46,21 @@ func dump[T any](ctx context.Context, c *Conn, q query, decode func([]byte) (T, 
 		if consistent {
 			return out, nil
 		}
+		before = append(absent(before, out, key), out...)
 	}
+	return before, nil
+}
+
+// absent are the records of before that now has none of the keys of.
+func absent[T any, K comparable](before, now []T, key func(*T) K) []T {
+	if len(before) == 0 {
+		return nil
+	}
+	there := make(map[K]bool, len(now))
+	for i := range now {
+		there[key(&now[i])] = true
+	}
+	return slices.DeleteFunc(before, func(v T) bool { return there[key(&v)] })
 }
 
 // one reads a single record.

@@ -3,8 +3,10 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
 			e.shut(info)
 		}
 	}}
-	return dump(ctx, c, q, decodeLink)
+	return dump(ctx, c, q, decodeLink, func(l *Link) int { return l.Index })
 }
 
 // Link reads one link: ENODEV if there is none.
@@ -53,7 +55,9 @@ func (c *Conn) Addresses(ctx context.Context, link int) ([]Address, error) {
 		e.b = append(e.b, unix.AF_UNSPEC, 0, 0, 0)
 		e.long(uint32(link))
 	}}
-	return dump(ctx, c, q, decodeAddress)
+	return dump(ctx, c, q, decodeAddress, func(a *Address) Address {
+		return Address{Link: a.Link, Prefix: a.Prefix} // the rest changes, as when detection of duplicates ends
+	})
 }
 
 // Routes reads the routes of both families of one table, or of all tables where
@@ -67,7 +71,7 @@ func (c *Conn) Routes(ctx context.Context, table uint32) ([]Route, error) {
 			e.zero(sizeRoute - 1)
 			e.some(unix.RTA_TABLE, table)
 		}
-		routes, err := dump(ctx, c, q, decodeRoute)
+		routes, err := dump(ctx, c, q, decodeRoute, func(r *Route) Route { return *r })
 		if errors.Is(err, unix.ENOENT) && table != 0 {
 			continue
 		}
@@ -88,10 +92,12 @@ func (c *Conn) Rules(ctx context.Context) ([]Rule, error) {
 			e.b = append(e.b, uint8(family))
 			e.zero(sizeRoute - 1)
 		}
-		rules, err := dump(ctx, c, q, decodeRule)
+		rules, err := dump(ctx, c, q, decodeRule, func(r *Rule) Rule { return *r })
 		if err != nil {
 			return nil, err
 		}
+		// A table that held still is in this order already.
+		slices.SortStableFunc(rules, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
 		all = append(all, rules...)
 	}
 	return all, nil
@@ -106,7 +112,9 @@ func (c *Conn) Neighbours(ctx context.Context, link int) ([]Neighbour, error) {
 			e.neighbour(unix.AF_UNSPEC, 0, 0, flags)
 			e.index(unix.NDA_IFINDEX, link)
 		}}
-		neighbours, err := dump(ctx, c, q, decodeNeighbour)
+		neighbours, err := dump(ctx, c, q, decodeNeighbour, func(n *Neighbour) Neighbour {
+			return Neighbour{Link: n.Link, Addr: n.Addr, Proxy: n.Proxy}
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -125,5 +133,7 @@ func (c *Conn) FDB(ctx context.Context, bridge int) ([]FDBEntry, error) {
 	if bridge != 0 {
 		q.where = "of bridge " + strconv.Itoa(bridge)
 	}
-	return dump(ctx, c, q, decodeFDB)
+	return dump(ctx, c, q, decodeFDB, func(f *FDBEntry) FDBEntry {
+		return FDBEntry{Link: f.Link, MAC: f.MAC, VLAN: f.VLAN, Bridge: f.Bridge}
+	})
 }
