@@ -82,10 +82,12 @@ func (c *comparison) attachment(w wanted) {
 		c.note(w, "link "+w.plan.link.Rename, "missing") // its driver makes it anew
 		return
 	}
-	c.link(w, c.seen.links[at])
 	c.stale(w)
-	c.addresses(w)
-	c.neighbours(w)
+	if !w.plan.moved {
+		c.link(w, c.seen.links[at])
+		c.addresses(w)
+		c.neighbours(w)
+	}
 	c.routes(w)
 	c.rules(w)
 }

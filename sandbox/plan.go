@@ -47,10 +47,11 @@ type plan struct {
 	neighbours []link.Neighbour
 	routes     []link.Route // ours, in the order to add them
 	rules      []link.Rule
+	moved      bool   // the link, its addresses and neighbours are another's to see to
 	dead       string // what the interface is called after Unplug
 }
 
-// planFor computes the plan of an attachment. A link that was made elsewhere is seen to by whoever moves it here.
+// planFor computes the plan of an attachment. A link that was made elsewhere is seen to by whoever moves it here; see planMoved.
 func planFor(at cnm.Attachment) (plan, error) {
 	l := at.Join.Result.Link
 	if !l.InPlace {

@@ -86,10 +86,16 @@ func settle(ctx context.Context, n *Namespace, at cnm.Attachment, p plan) error 
 // Unplug implements [cnm.Stack]. It is one message batch. The interface's name is
 // free when it returns: the link is down and has another, until whoever made it
 // removes it.
-func (s *Stack) Unplug(_ context.Context, ns cnm.OpenNamespace, at cnm.Attachment) error {
+func (s *Stack) Unplug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachment) error {
 	n, err := mine(ns)
 	if err != nil {
 		return err
+	}
+	if isMoved(&at) {
+		if err := unplugMoved(ctx, n, &at); err != nil {
+			return endpointError(at, err, "unplug endpoint %s from sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
+		}
+		return nil
 	}
 	at.Join.Sysctls = nil // what they were does not matter any more, not even if they were wrong
 	p, err := planFor(at)

@@ -67,10 +67,13 @@ func (s *Stack) Check(ctx context.Context, sb cnm.Sandbox, at []cnm.Attachment) 
 	if err != nil {
 		return drifts, err
 	}
+	movedErr := s.settleMoved(ctx, n, all)
 	repairs, err := converge(ctx, n.conn, func(seen picture) []repair {
 		s.found(n.cookie, seen.links)
+		all := withMoved(all, seen)
 		return append(leftovers(seen, sb, all), compare(seen, all)...)
 	})
+	err = errors.Join(movedErr, err)
 	for _, r := range repairs {
 		drifts = append(drifts, r.drift)
 	}

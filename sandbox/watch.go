@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ type followed struct {
 	stop       context.CancelFunc // ends the watch of its process
 	wanted     map[int]shape      // links as they were left or found, by index
 	seen       map[int]shape      // and as they were last announced
+	moved      []link.MAC         // of links that others move here; they are heard of when they come up
 	identified bool               // its id in the host's namespace is in ids
 }
 
@@ -325,6 +327,9 @@ func (w *watch) announced(e *link.LinkEvent) (netns.Cookie, meaning) {
 	f.seen[e.Link.Index] = shapeOf(e.Link)
 	if e.Gone {
 		f.seen[e.Link.Index] = shape{}
+	}
+	if !e.Gone && e.Link.Up() && slices.Contains(f.moved, e.Link.MAC) {
+		return cookie, touched
 	}
 	return cookie, announced
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -86,11 +87,13 @@ func (c *checker) sandbox(ctx context.Context, sb cnm.Sandbox, ns *netns.NS, ats
 	if err != nil {
 		return err
 	}
-	want := insideWant{routes: map[string]bool{}, rules: map[string]bool{}, links: map[string]bool{"lo": true}}
+	want := newInsideWant()
 	for _, at := range ats {
 		if at.Join.Result.Link.InPlace {
 			c.insideLink(at, inside)
 			want.add(at)
+		} else {
+			want.allow(at, inside)
 		}
 	}
 	c.oneDefault(sb, ats)
@@ -130,7 +133,28 @@ func addressesInside(at cnm.Attachment) []netip.Prefix {
 }
 
 // insideWant is what is ours in a namespace, as text.
-type insideWant struct{ routes, rules, links map[string]bool }
+type insideWant struct {
+	routes, rules, links map[string]bool
+	may                  map[string]bool // routes and rules that may be missing
+}
+
+func newInsideWant() insideWant {
+	return insideWant{routes: map[string]bool{}, rules: map[string]bool{}, links: map[string]bool{"lo": true}, may: map[string]bool{}}
+}
+
+// allow adds an attachment whose link another moves into the namespace: what is ours comes some time after it.
+func (w insideWant) allow(at cnm.Attachment, inside host) {
+	for _, l := range inside.links {
+		if l.MAC != link.MAC(at.Endpoint.MAC) {
+			continue
+		}
+		at.Join.Interface, at.Join.Result.Link.Index = l.Name, l.Index
+		its := newInsideWant()
+		its.add(at)
+		maps.Copy(w.may, its.routes)
+		maps.Copy(w.may, its.rules)
+	}
+}
 
 func routeText(dst netip.Prefix, via netip.Addr, on string, table uint32) string {
 	return fmt.Sprintf("route to %s via %s on %s table %d", dst, text(via), on, table)
@@ -201,7 +225,7 @@ func (c *checker) compareInside(sb cnm.Sandbox, inside host, want insideWant) {
 			continue
 		}
 		t := routeText(r.Dst, r.Gateway, inside.name(r.Link), r.Table)
-		c.want(want.routes[t], "sandbox %s: %s is foreign", sb.Name, t)
+		c.want(want.routes[t] || want.may[t], "sandbox %s: %s is foreign", sb.Name, t)
 		delete(want.routes, t)
 	}
 	for _, r := range inside.rules {
@@ -209,7 +233,7 @@ func (c *checker) compareInside(sb cnm.Sandbox, inside host, want insideWant) {
 			continue
 		}
 		t := ruleText(r.From, r.Table)
-		c.want(want.rules[t] && r.Priority == rulePriority, "sandbox %s: %s with priority %d is foreign", sb.Name, t, r.Priority)
+		c.want((want.rules[t] || want.may[t]) && r.Priority == rulePriority, "sandbox %s: %s with priority %d is foreign", sb.Name, t, r.Priority)
 		delete(want.rules, t)
 	}
 	for _, missing := range []map[string]bool{want.routes, want.rules} {
