@@ -8,9 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
+
+	"github.com/libnetwork/cnm/test/probe"
 )
 
 // env is the environment of cnm's commands.
@@ -113,13 +114,5 @@ func (w *world) cut(context.Context) error {
 	if err := w.daemon.kill(); err != nil {
 		return err
 	}
-	return flushRuleset()
-}
-
-// orEOF is err, or io.EOF for none.
-func orEOF(err error) error {
-	if err == nil {
-		return io.EOF
-	}
-	return err
+	return probe.FlushRuleset()
 }

@@ -14,12 +14,7 @@ import (
 	"time"
 
 	"github.com/libnetwork/cnm/kernel/netns"
-)
-
-// Exit statuses. A failed row is statusFailed.
-const (
-	statusFailed = 1
-	statusUsage  = 2
+	"github.com/libnetwork/cnm/test/table"
 )
 
 // First arguments of the program when it starts itself.
@@ -45,45 +40,21 @@ func main() {
 
 // options are the command line.
 type options struct {
-	cnm      string   // path of the binary
-	rows     []string // names; none: all
-	sabotage string
-	json     bool
-	list     bool
-	limit    time.Duration
+	table.Options
+
+	cnm string // path of the binary
 }
 
-// names collects a flag that may be repeated.
-type names []string
-
-func (n *names) String() string     { return fmt.Sprint([]string(*n)) }
-func (n *names) Set(s string) error { *n = append(*n, s); return nil }
+// rowTime bounds one row with all it sets up.
+const rowTime = 20 * time.Second
 
 // parse reads the command line.
 func parse(args []string, errOut io.Writer) (options, error) {
-	var o options
+	o := options{Options: table.Options{Limit: 2 * time.Minute, RowLimit: rowTime}}
 	fl := flag.NewFlagSet("demo", flag.ContinueOnError)
 	fl.SetOutput(errOut)
 	fl.StringVar(&o.cnm, "cnm", "bin/cnm", "the `binary` to show")
-	fl.Var((*names)(&o.rows), "row", "run only the row of this `name`; may be repeated")
-	fl.StringVar(&o.sabotage, "break", "", "run only the row of this `name`, with its mechanism switched off: it must fail")
-	fl.BoolVar(&o.json, "json", false, "print one JSON object at the end")
-	fl.BoolVar(&o.list, "list", false, "print the rows and what -break does to each")
-	fl.DurationVar(&o.limit, "timeout", 2*time.Minute, "give up after this long")
-	if err := fl.Parse(args); err != nil {
-		return o, err
-	}
-	if fl.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", fl.Arg(0))
-	}
-	if o.sabotage != "" {
-		if len(o.rows) > 0 {
-			return o, errors.New("-break runs its own row; leave out -row")
-		}
-		o.rows = []string{o.sabotage}
-	}
-	_, err := choose(table(), o.rows)
-	return o, err
+	return o, table.Parse(&o.Options, fl, args, allRows())
 }
 
 // outerMain is the program as it is called: it starts itself on the stage.
@@ -94,10 +65,10 @@ func outerMain(args []string, out, errOut io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(errOut, "demo:", err)
-		return statusUsage
+		return table.StatusUsage
 	}
-	if o.list {
-		return list(out)
+	if o.List {
+		return table.List(out, allRows())
 	}
 	err = isolated(o, args, out, errOut)
 	var ended *exec.ExitError
@@ -106,7 +77,7 @@ func outerMain(args []string, out, errOut io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(errOut, "demo:", err)
-		return statusUsage
+		return table.StatusUsage
 	}
 	return 0
 }
@@ -124,7 +95,7 @@ func isolated(o options, args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), o.limit, fmt.Errorf("not done within %v", o.limit))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), o.Limit, fmt.Errorf("not done within %v", o.Limit))
 	defer cancel()
 	args = append(append([]string{asStage}, args...), "-cnm", path)
 	cmd := exec.CommandContext(ctx, self, args...)
@@ -136,27 +107,17 @@ func isolated(o options, args []string, out, errOut io.Writer) error {
 	return err
 }
 
-// list prints the rows.
-func list(out io.Writer) int {
-	for _, r := range table() {
-		if _, err := fmt.Fprintf(out, "%-*s  %s\n%-*s    broken: %s\n", nameWidth, r.name, r.shows, nameWidth, "", r.breaks); err != nil {
-			return statusFailed
-		}
-	}
-	return 0
-}
-
 // stageMain is the program on the stage.
 func stageMain(args []string) int {
 	o, err := parse(args, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		return statusUsage
+		return table.StatusUsage
 	}
 	status, err := perform(context.Background(), o, os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
-		return max(status, statusUsage)
+		return max(status, table.StatusUsage)
 	}
 	return status
 }
@@ -177,17 +138,9 @@ func perform(ctx context.Context, o options, out io.Writer) (status int, err err
 		return 0, err
 	}
 	defer w.close()
-	rows, err := choose(table(), o.rows)
-	if err != nil {
-		return 0, err
+	show := table.Show[*world]{
+		Rows: allRows(), Options: o.Options, World: w, Out: out, Began: began,
+		Failed: func() { fmt.Fprint(os.Stderr, w.complaints()) },
 	}
-	rep := report{out: out, json: o.json}
-	rep.head()
-	for _, r := range rows {
-		rep.add(r.run(ctx, w, o.sabotage == r.name))
-	}
-	if rep.Failed > 0 {
-		fmt.Fprint(os.Stderr, w.complaints())
-	}
-	return rep.end(time.Since(began))
+	return show.Perform(ctx)
 }

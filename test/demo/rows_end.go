@@ -18,9 +18,9 @@ func endRows() []row {
 	all := steps(makeNetwork("red"), makeNetwork("blue"), makeNetwork("inner", "--internal"),
 		makeSandbox("a", "red"), makeSandbox("d", "red", "blue"), makeSandbox("e", "inner"), serving(publishWeb, publishEcho))
 	return []row{{
-		name: "gone", shows: "after removal nothing is left: links, routes, rules, ports, mounts, settings",
-		breaks: "a network is not removed",
-		setup:  all, broken: steps(all, func(_ context.Context, w *world) error { w.forget = true; return nil }), check: checkGone,
+		Name: "gone", Shows: "after removal nothing is left: links, routes, rules, ports, mounts, settings",
+		Breaks: "a network is not removed",
+		Setup:  all, Broken: steps(all, func(_ context.Context, w *world) error { w.forget = true; return nil }), Check: checkGone,
 	}}
 }
 

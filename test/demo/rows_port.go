@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/test/probe"
 )
 
 // portRows are about a server that `cnm run` started, and who gets to it.
@@ -21,54 +22,54 @@ func portRows() []row {
 	}
 	return []row{
 		{
-			name: "run-127.0.0.1", shows: "a server started by cnm run answers the host on 127.0.0.1",
-			breaks: "its port is published on the LAN's address only",
-			setup:  web, broken: published(hostAddress(link.IPv4).String() + ":" + publishWeb),
-			check: fetches(host, func() []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} }),
+			Name: "run-127.0.0.1", Shows: "a server started by cnm run answers the host on 127.0.0.1",
+			Breaks: "its port is published on the LAN's address only",
+			Setup:  web, Broken: published(hostAddress(link.IPv4).String() + ":" + publishWeb),
+			Check: fetches(host, func() []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} }),
 		},
 		{
-			name: "run-::1", shows: "and on ::1",
-			breaks: "its port is published on 127.0.0.1 only",
-			setup:  web, broken: published("127.0.0.1:" + publishWeb),
-			check: fetches(host, func() []netip.Addr { return []netip.Addr{netip.IPv6Loopback()} }),
+			Name: "run-::1", Shows: "and on ::1",
+			Breaks: "its port is published on 127.0.0.1 only",
+			Setup:  web, Broken: published("127.0.0.1:" + publishWeb),
+			Check: fetches(host, func() []netip.Addr { return []netip.Addr{netip.IPv6Loopback()} }),
 		},
 		{
-			name: "run-host-address", shows: "and on the host's own addresses on its LAN, of both families",
-			breaks: "its port is published on 127.0.0.1 and ::1 only",
-			setup:  web, broken: published("127.0.0.1:"+publishWeb, "[::1]:"+publishWeb), check: fetches(host, hostAddresses),
+			Name: "run-host-address", Shows: "and on the host's own addresses on its LAN, of both families",
+			Breaks: "its port is published on 127.0.0.1 and ::1 only",
+			Setup:  web, Broken: published("127.0.0.1:"+publishWeb, "[::1]:"+publishWeb), Check: fetches(host, hostAddresses),
 		},
 		{
-			name: "neighbour", shows: "and answers the neighbour, over both families",
-			breaks: "its port is published on 127.0.0.1 and ::1 only",
-			setup:  web, broken: published("127.0.0.1:"+publishWeb, "[::1]:"+publishWeb), check: fetches(neighbour, hostAddresses),
+			Name: "neighbour", Shows: "and answers the neighbour, over both families",
+			Breaks: "its port is published on 127.0.0.1 and ::1 only",
+			Setup:  web, Broken: published("127.0.0.1:"+publishWeb, "[::1]:"+publishWeb), Check: fetches(neighbour, hostAddresses),
 		},
 		{
-			name: "neighbour-source", shows: "whose own addresses are in the server's log",
-			breaks: "a relay on the host takes the place of cnm's publishing",
-			setup:  web, broken: relayed, check: checkSource,
+			Name: "neighbour-source", Shows: "whose own addresses are in the server's log",
+			Breaks: "a relay on the host takes the place of cnm's publishing",
+			Setup:  web, Broken: relayed, Check: checkSource,
 		},
 		{
-			name: "unpublished", shows: "a port that is not published is refused to the neighbour",
-			breaks: "it is published",
-			setup:  web, broken: published(publishWeb, "81:81"), check: checkUnpublished,
+			Name: "unpublished", Shows: "a port that is not published is refused to the neighbour",
+			Breaks: "it is published",
+			Setup:  web, Broken: published(publishWeb, "81:81"), Check: checkUnpublished,
 		},
 		{
-			name: "direct-route", shows: "a neighbour who routes to the network's subnets reaches no sandbox there",
-			breaks: "the daemon is killed and its firewall flushed",
-			setup:  web, broken: steps(web, cut), check: checkDirectRoute,
+			Name: "direct-route", Shows: "a neighbour who routes to the network's subnets reaches no sandbox there",
+			Breaks: "the daemon is killed and its firewall flushed",
+			Setup:  web, Broken: steps(web, cut), Check: checkDirectRoute,
 		},
 	}
 }
 
-func host(w *world) place      { return w.host }
-func neighbour(w *world) place { return w.neighbour }
+func host(w *world) probe.Place      { return w.host }
+func neighbour(w *world) probe.Place { return w.neighbour }
 
 func hostAddresses() []netip.Addr {
 	return []netip.Addr{hostAddress(link.IPv4), hostAddress(link.IPv6)}
 }
 
 // fetches is a check that the web server's page is to be had at all of some addresses of the host.
-func fetches(from func(*world) place, at func() []netip.Addr) func(context.Context, *world) error {
+func fetches(from func(*world) probe.Place, at func() []netip.Addr) func(context.Context, *world) error {
 	return func(ctx context.Context, w *world) error {
 		var errs []error
 		for _, a := range at() {
@@ -89,7 +90,7 @@ func relayed(ctx context.Context, w *world) error {
 // relayTo starts the relay.
 func (w *world) relayTo(ctx context.Context, at, to uint16) (err error) {
 	// The relay outlives the row's setup.
-	w.relay, err = startRelay(context.WithoutCancel(ctx), w.host, at, netip.AddrPortFrom(w.web.box.address("red", link.IPv4), to))
+	w.relay, err = probe.StartRelay(context.WithoutCancel(ctx), w.host, at, netip.AddrPortFrom(w.web.box.address("red", link.IPv4), to))
 	return err
 }
 
@@ -97,10 +98,10 @@ func (w *world) relayTo(ctx context.Context, at, to uint16) (err error) {
 func checkSource(ctx context.Context, w *world) error {
 	for _, f := range families() {
 		path := "/who-is-" + f.String() // asked for by no other row
-		if _, err := w.neighbour.fetch(ctx, netip.AddrPortFrom(hostAddress(f), hostWebPort), path); err != nil {
+		if _, err := w.neighbour.Fetch(ctx, netip.AddrPortFrom(hostAddress(f), hostWebPort), path); err != nil {
 			return err
 		}
-		logged, cancel := context.WithTimeout(ctx, answerTime)
+		logged, cancel := context.WithTimeout(ctx, probe.AnswerTime)
 		line, err := w.web.process.out.await(logged, 0, func(line string) bool { return strings.Contains(line, path) })
 		cancel()
 		if err != nil {
@@ -118,30 +119,30 @@ func checkUnpublished(ctx context.Context, w *world) error {
 	if err := fetches(neighbour, hostAddresses)(ctx, w); err != nil {
 		return err
 	}
-	var all []probe
+	var all []probe.Probe
 	for _, a := range hostAddresses() {
 		for _, port := range []uint16{hiddenPort, webPort, echoPort} {
-			all = append(all, probe{from: w.neighbour, proto: "tcp", to: a, port: port})
+			all = append(all, probe.Probe{From: w.neighbour, Proto: "tcp", To: a, Port: port})
 		}
 	}
-	return silent(ctx, all...)
+	return probe.Silent(ctx, all...)
 }
 
 // checkDirectRoute sends to the server's own addresses by way of the host.
 func checkDirectRoute(ctx context.Context, w *world) (err error) {
-	var all []probe
+	var all []probe.Probe
 	for _, s := range w.networks["red"].Subnets {
 		if err := w.routeNeighbour(s.Prefix, true); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, w.routeNeighbour(s.Prefix, false)) }()
-		to := w.web.box.address("red", familyOf(s.Prefix.Addr()))
-		all = append(all, probe{from: w.neighbour, proto: "icmp", to: to})
+		to := w.web.box.address("red", probe.FamilyOf(s.Prefix.Addr()))
+		all = append(all, probe.Probe{From: w.neighbour, Proto: "icmp", To: to})
 		for _, port := range []uint16{webPort, hiddenPort, echoPort} {
-			all = append(all, probe{from: w.neighbour, proto: "tcp", to: to, port: port})
+			all = append(all, probe.Probe{From: w.neighbour, Proto: "tcp", To: to, Port: port})
 		}
 	}
-	return silent(ctx, all...)
+	return probe.Silent(ctx, all...)
 }
 
 // livePort is published and unpublished while the server runs.
@@ -155,16 +156,16 @@ func livePortRows() []row {
 	publish := func(ctx context.Context, w *world) error { return w.publish(ctx, "web", liveSpec(), "red") }
 	return []row{
 		{
-			name: "publish", shows: "a port of the running server is published, and answers the neighbour",
-			breaks: "it is not published",
-			setup:  web, broken: steps(web, idle),
-			check: checkPublish,
+			Name: "publish", Shows: "a port of the running server is published, and answers the neighbour",
+			Breaks: "it is not published",
+			Setup:  web, Broken: steps(web, idle),
+			Check: checkPublish,
 		},
 		{
-			name: "unpublish", shows: "it is unpublished: new connections are refused, and an open one ends at once",
-			breaks: "it is not unpublished",
-			setup:  steps(web, publish), broken: steps(web, publish, idle),
-			check: checkUnpublish,
+			Name: "unpublish", Shows: "it is unpublished: new connections are refused, and an open one ends at once",
+			Breaks: "it is not unpublished",
+			Setup:  steps(web, publish), Broken: steps(web, publish, idle),
+			Check: checkUnpublish,
 		},
 	}
 }
@@ -176,7 +177,7 @@ func idle(_ context.Context, w *world) error {
 
 // checkPublish wants the port to answer only when it is published.
 func checkPublish(ctx context.Context, w *world) error {
-	if err := silent(ctx, w.live()...); err != nil {
+	if err := probe.Silent(ctx, w.live()...); err != nil {
 		return err
 	}
 	if !w.idle {
@@ -184,31 +185,31 @@ func checkPublish(ctx context.Context, w *world) error {
 			return err
 		}
 	}
-	if err := answered(ctx, w.live()...); err != nil {
+	if err := probe.Answered(ctx, w.live()...); err != nil {
 		return err
 	}
 	return fetches(neighbour, hostAddresses)(ctx, w)
 }
 
 // live asks the live port.
-func (w *world) live() []probe {
-	var all []probe
+func (w *world) live() []probe.Probe {
+	var all []probe.Probe
 	for _, a := range hostAddresses() {
-		all = append(all, probe{from: w.neighbour, proto: "tcp", to: a, port: livePort})
+		all = append(all, probe.Probe{From: w.neighbour, Proto: "tcp", To: a, Port: livePort})
 	}
 	return all
 }
 
 // checkUnpublish wants connections through the port to end, and the server to live.
 func checkUnpublish(ctx context.Context, w *world) error {
-	var open []*stream
+	var open []*probe.Stream
 	for _, a := range hostAddresses() {
-		s, err := w.neighbour.talking(ctx, netip.AddrPortFrom(a, livePort))
+		s, err := w.neighbour.Talking(ctx, netip.AddrPortFrom(a, livePort))
 		if err != nil {
 			return err
 		}
 		open = append(open, s)
-		if err := s.more(ctx, 5); err != nil {
+		if err := s.More(ctx, 5); err != nil {
 			return err
 		}
 	}
@@ -220,24 +221,24 @@ func checkUnpublish(ctx context.Context, w *world) error {
 	if err := stalled(ctx, open); err != nil {
 		return err
 	}
-	if err := silent(ctx, w.live()...); err != nil {
+	if err := probe.Silent(ctx, w.live()...); err != nil {
 		return err
 	}
 	return fetches(neighbour, hostAddresses)(ctx, w)
 }
 
 // stalled wants streams to be dead. What was on its way when they died may still come.
-func stalled(ctx context.Context, open []*stream) error {
+func stalled(ctx context.Context, open []*probe.Stream) error {
 	had := make([]int, len(open))
 	for i, s := range open {
-		had[i] = s.count()
+		had[i] = s.Count()
 	}
-	quiet, cancel := context.WithTimeout(ctx, silenceTime)
+	quiet, cancel := context.WithTimeout(ctx, probe.SilenceTime)
 	defer cancel()
 	<-quiet.Done()
 	for i, s := range open {
-		if n := s.count() - had[i]; n >= enough {
-			return fmt.Errorf("%s: %d messages more came back", s.name, n)
+		if n := s.Count() - had[i]; n >= enough {
+			return fmt.Errorf("%s: %d messages more came back", s.Name, n)
 		}
 	}
 	return ctx.Err()

@@ -16,19 +16,19 @@ import (
 func programRows() []row {
 	return []row{
 		{
-			name: "static", shows: "cnm is one static binary",
-			breaks: "the binary is a copy that asks for a dynamic loader",
-			setup:  steps(), broken: dynamicCopy, check: checkStatic,
+			Name: "static", Shows: "cnm is one static binary",
+			Breaks: "the binary is a copy that asks for a dynamic loader",
+			Setup:  steps(), Broken: dynamicCopy, Check: checkStatic,
 		},
 		{
-			name: "daemon", shows: "the daemon answers, with its embedded store in its own directories",
-			breaks: "the daemon is not started",
-			setup:  startDaemon, broken: steps(), check: checkDaemon,
+			Name: "daemon", Shows: "the daemon answers, with its embedded store in its own directories",
+			Breaks: "the daemon is not started",
+			Setup:  startDaemon, Broken: steps(), Check: checkDaemon,
 		},
 		{
-			name: "two-networks", shows: "two networks, each with an IPv4 and an IPv6 subnet of its own",
-			breaks: "the second network is not made",
-			setup:  steps(makeNetwork("red"), makeNetwork("blue")), broken: makeNetwork("red"), check: checkTwoNetworks,
+			Name: "two-networks", Shows: "two networks, each with an IPv4 and an IPv6 subnet of its own",
+			Breaks: "the second network is not made",
+			Setup:  steps(makeNetwork("red"), makeNetwork("blue")), Broken: makeNetwork("red"), Check: checkTwoNetworks,
 		},
 	}
 }

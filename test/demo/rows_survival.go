@@ -12,6 +12,7 @@ import (
 
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/nft"
+	"github.com/libnetwork/cnm/test/probe"
 )
 
 // enough is how many messages show that a stream flows.
@@ -23,24 +24,24 @@ func survivalRows() []row {
 	web := steps(pair, serving(publishWeb, publishEcho))
 	return []row{
 		{
-			name: "flush", shows: "nft flush ruleset, as another program sends it, changes nothing",
-			breaks: "the daemon is dead and nobody owns its tables",
-			setup:  web, broken: steps(web, func(_ context.Context, w *world) error { return w.daemon.kill() }), check: checkFlush,
+			Name: "flush", Shows: "nft flush ruleset, as another program sends it, changes nothing",
+			Breaks: "the daemon is dead and nobody owns its tables",
+			Setup:  web, Broken: steps(web, func(_ context.Context, w *world) error { return w.daemon.kill() }), Check: checkFlush,
 		},
 		{
-			name: "kill-ping", shows: "kill -9 of the daemon and a restart under running pings: none is lost",
-			breaks: "a link is deleted while the daemon is dead",
-			setup:  pair, broken: steps(pair, losesLink), check: checkKillPing,
+			Name: "kill-ping", Shows: "kill -9 of the daemon and a restart under running pings: none is lost",
+			Breaks: "a link is deleted while the daemon is dead",
+			Setup:  pair, Broken: steps(pair, losesLink), Check: checkKillPing,
 		},
 		{
-			name: "kill-tcp", shows: "and under TCP connections open by a published port: not a byte is lost",
-			breaks: "the port is published by a relay that dies with the daemon",
-			setup:  web, broken: steps(pair, serving(publishWeb), relayEcho), check: checkKillTCP,
+			Name: "kill-tcp", Shows: "and under TCP connections open by a published port: not a byte is lost",
+			Breaks: "the port is published by a relay that dies with the daemon",
+			Setup:  web, Broken: steps(pair, serving(publishWeb), relayEcho), Check: checkKillTCP,
 		},
 		{
-			name: "restart", shows: "after kill -9 and a restart everything is as recorded, and more can be made",
-			breaks: "the daemon is not started again",
-			setup:  web, broken: steps(web, func(_ context.Context, w *world) error { w.stayDead = true; return nil }), check: checkRestart,
+			Name: "restart", Shows: "after kill -9 and a restart everything is as recorded, and more can be made",
+			Breaks: "the daemon is not started again",
+			Setup:  web, Broken: steps(web, func(_ context.Context, w *world) error { w.stayDead = true; return nil }), Check: checkRestart,
 		},
 	}
 }
@@ -75,7 +76,7 @@ func checkFlush(ctx context.Context, w *world) error {
 	for _, do := range []func() error{
 		func() error { return flow(ctx, flows) },
 		func() error { return makeBystander(ctx, conn) },
-		flushRuleset,
+		probe.FlushRuleset,
 		func() error { return flow(ctx, flows) },
 		func() error { return finish(ctx, flows) },
 	} {
@@ -93,11 +94,11 @@ func checkFlush(ctx context.Context, w *world) error {
 	if err := w.control(ctx, "a", "c"); err != nil {
 		return err
 	}
-	var across []probe
+	var across []probe.Probe
 	for _, f := range families() {
 		across = append(across, bothWays(w.sandboxes["a"], "red", w.sandboxes["c"], "blue", f)...)
 	}
-	return silent(ctx, across...)
+	return probe.Silent(ctx, across...)
 }
 
 // rulesAndTables is the firewall with the number of each table, which is another where one was deleted and made anew. Before
@@ -122,17 +123,17 @@ func rulesAndTables(ctx context.Context, conn *nft.Conn) (picture, error) {
 }
 
 // flow waits until each stream has moved on.
-func flow(ctx context.Context, flows []*stream) error {
-	return each(flows, func(s *stream) error { return s.more(ctx, enough) })
+func flow(ctx context.Context, flows []*probe.Stream) error {
+	return each(flows, func(s *probe.Stream) error { return s.More(ctx, enough) })
 }
 
 // finish ends each stream, and wants none to have lost anything.
-func finish(ctx context.Context, flows []*stream) error {
-	return each(flows, func(s *stream) error { return s.finish(ctx) })
+func finish(ctx context.Context, flows []*probe.Stream) error {
+	return each(flows, func(s *probe.Stream) error { return s.Finish(ctx) })
 }
 
 // each calls do for all at once.
-func each(flows []*stream, do func(*stream) error) error {
+func each(flows []*probe.Stream, do func(*probe.Stream) error) error {
 	errs := make([]error, len(flows))
 	var wg sync.WaitGroup
 	for i, s := range flows {
@@ -143,10 +144,10 @@ func each(flows []*stream, do func(*stream) error) error {
 }
 
 // talks opens connections from the neighbour to the web server's echo port.
-func (w *world) talks(ctx context.Context) ([]*stream, error) {
-	var flows []*stream
+func (w *world) talks(ctx context.Context) ([]*probe.Stream, error) {
+	var flows []*probe.Stream
 	for _, f := range families() {
-		s, err := w.neighbour.talking(ctx, netip.AddrPortFrom(hostAddress(f), hostEchoPort))
+		s, err := w.neighbour.Talking(ctx, netip.AddrPortFrom(hostAddress(f), hostEchoPort))
 		if err != nil {
 			return nil, err
 		}
@@ -156,12 +157,12 @@ func (w *world) talks(ctx context.Context) ([]*stream, error) {
 }
 
 // pings start inside of a network, and from it to the neighbour.
-func (w *world) pings(ctx context.Context) ([]*stream, error) {
-	var flows []*stream
+func (w *world) pings(ctx context.Context) ([]*probe.Stream, error) {
+	var flows []*probe.Stream
 	a, b := w.sandboxes["a"], w.sandboxes["b"]
 	for _, f := range families() {
 		for _, to := range []netip.Addr{b.address("red", f), neighbourAddress(f)} {
-			s, err := a.place().pinging(ctx, to)
+			s, err := a.place().Pinging(ctx, to)
 			if err != nil {
 				return nil, err
 			}
@@ -189,7 +190,7 @@ func checkKillTCP(ctx context.Context, w *world) error {
 
 // killUnder kills the daemon and starts it again while streams flow: before, between and after. Streams that broke end with
 // the row.
-func (w *world) killUnder(ctx context.Context, flows []*stream) error {
+func (w *world) killUnder(ctx context.Context, flows []*probe.Stream) error {
 	for _, do := range []func() error{
 		func() error { return flow(ctx, flows) },
 		w.daemon.kill,
@@ -218,7 +219,7 @@ func (w *world) sabotaged() error {
 func losesLink(_ context.Context, w *world) error {
 	b := w.sandboxes["b"]
 	w.whileDead = func() error {
-		return b.place().inside(func() error {
+		return b.place().Inside(func() error {
 			var batch link.Batch
 			for _, ep := range b.Endpoints {
 				batch.DeleteLink(link.Named(ep.Interface))
@@ -231,7 +232,7 @@ func losesLink(_ context.Context, w *world) error {
 
 // relayEcho publishes the echo port by a relay, which the daemon takes along.
 func relayEcho(ctx context.Context, w *world) error {
-	w.whileDead = func() error { w.relay.close(); return nil }
+	w.whileDead = func() error { w.relay.Close(); return nil }
 	return w.relayTo(ctx, hostEchoPort, echoPort)
 }
 
@@ -289,11 +290,11 @@ func (w *world) goesOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var all []probe
+	var all []probe.Probe
 	for _, f := range families() {
 		all = append(all, bothWays(late, "red", w.sandboxes["a"], "red", f)...)
 	}
-	if err := answered(ctx, all...); err != nil {
+	if err := probe.Answered(ctx, all...); err != nil {
 		return err
 	}
 	return fetches(neighbour, hostAddresses)(ctx, w)

@@ -12,6 +12,9 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/libnetwork/cnm/test/probe"
+	"github.com/libnetwork/cnm/test/table"
 )
 
 // Ports of the servers inside of sandboxes.
@@ -36,7 +39,7 @@ func requestLine(path string, from netip.Addr) string {
 func serverMain() int {
 	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "demo server:", err)
-		return statusFailed
+		return table.StatusFailed
 	}
 	return 0
 }
@@ -52,7 +55,7 @@ func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer echo.Close()
-	go acceptAll(echo, func(conn net.Conn) { pour(conn, conn) })
+	go probe.AcceptAll(echo, func(conn net.Conn) { probe.Pour(conn, conn) })
 	srv := &http.Server{ReadHeaderTimeout: time.Second, Handler: page(out)}
 	defer srv.Close()
 	for _, port := range []uint16{webPort, hiddenPort} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
+	"github.com/libnetwork/cnm/test/probe"
 )
 
 // lanLink is the host's link to its LAN. The neighbour's is called eth0.
@@ -50,7 +51,7 @@ func families() []link.Family { return []link.Family{link.IPv4, link.IPv6} }
 // stage is the host, which is the namespace of this process, and its neighbour.
 type stage struct {
 	neighbourNS     *netns.NS
-	host, neighbour place
+	host, neighbour probe.Place
 }
 
 // buildStage joins the host and a new neighbour.
@@ -60,8 +61,8 @@ func buildStage(ctx context.Context) (*stage, error) {
 		return nil, err
 	}
 	st := &stage{neighbourNS: ns}
-	st.host = place{name: "the host", inside: func(fn func() error) error { return fn() }}
-	st.neighbour = place{name: "the neighbour", inside: ns.Do}
+	st.host = probe.Place{Name: "the host", Inside: func(fn func() error) error { return fn() }}
+	st.neighbour = probe.Place{Name: "the neighbour", Inside: ns.Do}
 	if err := st.join(ctx); err != nil {
 		return nil, errors.Join(err, ns.Close())
 	}
@@ -102,11 +103,11 @@ func (st *stage) join(ctx context.Context) error {
 
 // ready waits until both families pass in both directions. A link that was just raised gets its carrier a little later.
 func (st *stage) ready(ctx context.Context) error {
-	var all []probe
+	var all []probe.Probe
 	for _, f := range families() {
-		all = append(all, probe{from: st.host, proto: "icmp", to: neighbourAddress(f)}, probe{from: st.neighbour, proto: "icmp", to: hostAddress(f)})
+		all = append(all, probe.Probe{From: st.host, Proto: "icmp", To: neighbourAddress(f)}, probe.Probe{From: st.neighbour, Proto: "icmp", To: hostAddress(f)})
 	}
-	return answered(ctx, all...)
+	return probe.Answered(ctx, all...)
 }
 
 // routeNeighbour has the neighbour send what is for a prefix to the host, or no longer.

@@ -18,6 +18,7 @@ import (
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/nft"
+	"github.com/libnetwork/cnm/test/probe"
 )
 
 // onStage runs a test on a stage of its own.
@@ -38,13 +39,13 @@ func onStage(t *testing.T, fn func(t *testing.T, st *stage)) {
 }
 
 // serveEcho has an echo server in a place until the test ends.
-func serveEcho(t *testing.T, p place) {
+func serveEcho(t *testing.T, p probe.Place) {
 	t.Helper()
-	s, err := p.echo(t.Context(), echoPort)
+	s, err := p.Echo(t.Context(), echoPort)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.close)
+	t.Cleanup(s.Close)
 }
 
 // TestProbes has every probe answered where there is an answer, and none where there is none.
@@ -52,31 +53,31 @@ func TestProbes(t *testing.T) {
 	t.Parallel()
 	onStage(t, func(t *testing.T, st *stage) {
 		serveEcho(t, st.neighbour)
-		var there, nowhere []probe
+		var there, nowhere []probe.Probe
 		for _, f := range families() {
-			there = append(there, probes(st.host, neighbourAddress(f))...)
-			there = append(there, probe{from: st.neighbour, proto: "icmp", to: hostAddress(f)})
-			nowhere = append(nowhere, probes(st.host, neighbourAddress(f).Next())...)
-			nowhere = append(nowhere, probes(st.neighbour, hostAddress(f))[1:]...)
+			there = append(there, probe.Every(st.host, neighbourAddress(f), echoPort)...)
+			there = append(there, probe.Probe{From: st.neighbour, Proto: "icmp", To: hostAddress(f)})
+			nowhere = append(nowhere, probe.Every(st.host, neighbourAddress(f).Next(), echoPort)...)
+			nowhere = append(nowhere, probe.Every(st.neighbour, hostAddress(f), echoPort)[1:]...)
 		}
-		if err := answered(t.Context(), there...); err != nil {
+		if err := probe.Answered(t.Context(), there...); err != nil {
 			t.Error(err)
 		}
-		if err := silent(t.Context(), nowhere...); err != nil {
+		if err := probe.Silent(t.Context(), nowhere...); err != nil {
 			t.Error(err)
 		}
-		err := silent(t.Context(), slices.Concat(nowhere, there)...)
+		err := probe.Silent(t.Context(), slices.Concat(nowhere, there)...)
 		for _, q := range there {
 			if err == nil || !strings.Contains(err.Error(), q.String()) {
-				t.Errorf("%v is answered, and silence was found: %v", q, err)
+				t.Errorf("%v is probe.Answered, and silence was found: %v", q, err)
 			}
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if silent(ctx, nowhere...) == nil {
+		if probe.Silent(ctx, nowhere...) == nil {
 			t.Error("silence was found without asking")
 		}
-		if answered(ctx, there...) == nil {
+		if probe.Answered(ctx, there...) == nil {
 			t.Error("an answer was found without asking")
 		}
 	})
@@ -94,7 +95,7 @@ func TestServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range families() {
-			page, err := st.neighbour.fetch(t.Context(), netip.AddrPortFrom(hostAddress(f), webPort), "/some/path")
+			page, err := st.neighbour.Fetch(t.Context(), netip.AddrPortFrom(hostAddress(f), webPort), "/some/path")
 			if err != nil || !strings.HasPrefix(page, pageText) {
 				t.Errorf("%s: page %q, %v", f, page, err)
 			}
@@ -102,24 +103,24 @@ func TestServer(t *testing.T) {
 				t.Errorf("%s: the log says %q, wanted %q", f, log.tail(1), want)
 			}
 		}
-		r, err := startRelay(t.Context(), st.host, hostWebPort, netip.AddrPortFrom(hostAddress(link.IPv4), webPort))
+		r, err := probe.StartRelay(t.Context(), st.host, hostWebPort, netip.AddrPortFrom(hostAddress(link.IPv4), webPort))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := st.neighbour.fetch(t.Context(), netip.AddrPortFrom(hostAddress(link.IPv6), hostWebPort), "/"); err != nil {
+		if _, err := st.neighbour.Fetch(t.Context(), netip.AddrPortFrom(hostAddress(link.IPv6), hostWebPort), "/"); err != nil {
 			t.Error(err)
 		}
 		if want := requestLine("/", hostAddress(link.IPv4)) + "\n"; log.tail(1) != want {
 			t.Errorf("through the relay the log says %q, wanted %q", log.tail(1), want)
 		}
-		r.close()
+		r.Close()
 		if err := end.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		if _, err := st.neighbour.fetch(t.Context(), netip.AddrPortFrom(hostAddress(link.IPv4), webPort), "/"); !errors.Is(err, unix.ECONNREFUSED) {
+		if _, err := st.neighbour.Fetch(t.Context(), netip.AddrPortFrom(hostAddress(link.IPv4), webPort), "/"); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("after its end the server answers: %v", err)
 		}
 	})
@@ -130,13 +131,13 @@ func TestStreams(t *testing.T) {
 	t.Parallel()
 	onStage(t, func(t *testing.T, st *stage) {
 		serveEcho(t, st.neighbour)
-		var flows []*stream
+		var flows []*probe.Stream
 		for _, f := range families() {
-			ping, err := st.host.pinging(t.Context(), neighbourAddress(f))
+			ping, err := st.host.Pinging(t.Context(), neighbourAddress(f))
 			if err != nil {
 				t.Fatal(err)
 			}
-			talk, err := st.host.talking(t.Context(), netip.AddrPortFrom(neighbourAddress(f), echoPort))
+			talk, err := st.host.Talking(t.Context(), netip.AddrPortFrom(neighbourAddress(f), echoPort))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,36 +146,36 @@ func TestStreams(t *testing.T) {
 		if err := errors.Join(flow(t.Context(), flows), finish(t.Context(), flows)); err != nil {
 			t.Error(err)
 		}
-		r, err := startRelay(t.Context(), st.host, hostEchoPort, netip.AddrPortFrom(neighbourAddress(link.IPv4), echoPort))
+		r, err := probe.StartRelay(t.Context(), st.host, hostEchoPort, netip.AddrPortFrom(neighbourAddress(link.IPv4), echoPort))
 		if err != nil {
 			t.Fatal(err)
 		}
-		talk, err := st.neighbour.talking(t.Context(), netip.AddrPortFrom(hostAddress(link.IPv6), hostEchoPort))
+		talk, err := st.neighbour.Talking(t.Context(), netip.AddrPortFrom(hostAddress(link.IPv6), hostEchoPort))
 		if err != nil {
 			t.Fatal(err)
 		}
-		ping, err := st.neighbour.pinging(t.Context(), hostAddress(link.IPv6))
+		ping, err := st.neighbour.Pinging(t.Context(), hostAddress(link.IPv6))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := flow(t.Context(), []*stream{talk, ping}); err != nil {
+		if err := flow(t.Context(), []*probe.Stream{talk, ping}); err != nil {
 			t.Error(err)
 		}
-		if stalled(t.Context(), []*stream{talk, ping}) == nil {
+		if stalled(t.Context(), []*probe.Stream{talk, ping}) == nil {
 			t.Error("streams that flow were found dead")
 		}
-		r.close()
+		r.Close()
 		var cut link.Batch
 		cut.SetLink(link.Change{Link: link.Named(lanLink), Up: link.Off})
 		if err := changeLinks(link.Here, &cut); err != nil {
 			t.Fatal(err)
 		}
-		if err := stalled(t.Context(), []*stream{talk, ping}); err != nil {
+		if err := stalled(t.Context(), []*probe.Stream{talk, ping}); err != nil {
 			t.Error(err)
 		}
-		for _, s := range []*stream{talk, ping} {
-			if s.finish(t.Context()) == nil {
-				t.Errorf("%s: nothing was lost", s.name)
+		for _, s := range []*probe.Stream{talk, ping} {
+			if s.Finish(t.Context()) == nil {
+				t.Errorf("%s: nothing was lost", s.Name)
 			}
 		}
 	})
@@ -199,7 +200,7 @@ func TestFlush(t *testing.T) {
 		if seen, err := rulesAndTables(t.Context(), conn); err != nil || seen.differs(empty) == "" {
 			t.Errorf("the bystander is not seen: %v, %v", seen, err)
 		}
-		if err := flushRuleset(); err != nil {
+		if err := probe.FlushRuleset(); err != nil {
 			t.Fatal(err)
 		}
 		if seen, err := rulesAndTables(t.Context(), conn); err != nil || len(seen) > 0 {
@@ -223,7 +224,7 @@ func TestFlush(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := flushRuleset(); err != nil {
+		if err := probe.FlushRuleset(); err != nil {
 			t.Fatal(err)
 		}
 		if after, err := rulesAndTables(t.Context(), conn); err != nil || after.differs(before) != "" {

@@ -5,24 +5,23 @@ package main
 import (
 	"context"
 	"slices"
+
+	"github.com/libnetwork/cnm/test/table"
 )
 
-// table is all rows, in the order in which they are run.
-func table() []row {
+// allRows are in the order in which they are run.
+func allRows() []row {
 	return slices.Concat(programRows(), networkRows(), internalRows(), bothRows(), portRows(), livePortRows(), survivalRows(), endRows())
 }
 
-// steps runs functions in order, up to the first that fails.
-func steps(fns ...func(context.Context, *world) error) func(context.Context, *world) error {
-	return func(ctx context.Context, w *world) error {
-		for _, fn := range fns {
-			if err := fn(ctx, w); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
+// Every row and step of the demo shares one world.
+type (
+	row  = table.Row[*world]
+	step = table.Step[*world]
+)
+
+// steps is [table.Steps].
+func steps(all ...step) step { return table.Steps(all...) }
 
 // cut is [world.cut] as a step.
 func cut(ctx context.Context, w *world) error { return w.cut(ctx) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
+	"github.com/libnetwork/cnm/test/probe"
 )
 
 // world is what the rows share: the stage, the daemon, and what was made with it. Everything is made when a row first needs
@@ -27,7 +28,7 @@ type world struct {
 	sandboxes map[string]*sandbox
 	web       *web
 	published map[string]bool // ports published beside those that things were made with
-	relay     *relay
+	relay     *probe.Relay
 
 	// Sabotage of what checks do themselves.
 	whileDead func() error // called between the daemon's death and its return; nil: nothing
@@ -66,11 +67,11 @@ func (w *world) close() {
 func (w *world) closeServers() {
 	for _, s := range w.sandboxes {
 		if s.echo != nil {
-			s.echo.close()
+			s.echo.Close()
 		}
 	}
 	if w.relay != nil {
-		w.relay.close()
+		w.relay.Close()
 	}
 }
 
@@ -87,7 +88,7 @@ type network struct {
 // gateway is the host's address in the network; invalid if it has none.
 func (n *network) gateway(f link.Family) netip.Addr {
 	for _, s := range n.Subnets {
-		if familyOf(s.Prefix.Addr()) == f {
+		if probe.FamilyOf(s.Prefix.Addr()) == f {
 			return s.Gateway
 		}
 	}
@@ -123,12 +124,12 @@ type sandbox struct {
 	Namespace string     `json:"namespace"`
 	Endpoints []endpoint `json:"endpoints"`
 
-	echo *echoServer
+	echo *probe.EchoServer
 }
 
 // place is where probes from the sandbox begin. Nothing of it keeps the namespace.
-func (s *sandbox) place() place {
-	return place{name: s.Name, inside: func(fn func() error) error {
+func (s *sandbox) place() probe.Place {
+	return probe.Place{Name: s.Name, Inside: func(fn func() error) error {
 		ns, err := netns.Open(s.Namespace)
 		if err != nil {
 			return err
@@ -142,7 +143,7 @@ func (s *sandbox) place() place {
 func (s *sandbox) address(network string, f link.Family) netip.Addr {
 	for _, ep := range s.Endpoints {
 		for _, p := range ep.Addresses {
-			if ep.Network == network && familyOf(p.Addr()) == f {
+			if ep.Network == network && probe.FamilyOf(p.Addr()) == f {
 				return p.Addr()
 			}
 		}
@@ -178,7 +179,7 @@ func (w *world) sandbox(ctx context.Context, name string, networks ...string) (*
 		return nil, err
 	}
 	w.sandboxes[name] = s
-	s.echo, err = s.place().echo(ctx, echoPort)
+	s.echo, err = s.place().Echo(ctx, echoPort)
 	return s, err
 }
 
@@ -258,10 +259,10 @@ func (w *world) runWeb(ctx context.Context, publish ...string) error {
 }
 
 // fetchWeb gets the server's page from one of its published addresses, and checks that it is that server's.
-func (w *world) fetchWeb(ctx context.Context, from place, at netip.AddrPort) error {
-	page, err := from.fetch(ctx, at, "/")
+func (w *world) fetchWeb(ctx context.Context, from probe.Place, at netip.AddrPort) error {
+	page, err := from.Fetch(ctx, at, "/")
 	if err == nil && page != w.web.page {
-		err = fmt.Errorf("%s fetches from %s: got %q, wanted %q", from.name, at, page, w.web.page)
+		err = fmt.Errorf("%s fetches from %s: got %q, wanted %q", from.Name, at, page, w.web.page)
 	}
 	return err
 }

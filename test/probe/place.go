@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package probe
 
 import (
 	"context"
@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// The patience of probes. A probe that must be answered may wait long and seldom does. One that must not be answered has
+// The patience of probes. A probe that must be Answered may wait long and seldom does. One that must not be Answered has
 // to wait all of its time, which is some thousand times what an answer takes here.
 const (
-	answerTime  = 4 * time.Second
-	silenceTime = 400 * time.Millisecond
+	AnswerTime  = 4 * time.Second
+	SilenceTime = 400 * time.Millisecond
 	askAgain    = 100 * time.Millisecond // what has no retransmission of its own is sent again
 )
 
-// place is where probes and servers are: the host, its neighbour, or a sandbox.
-type place struct {
-	name string
-	// inside runs fn on a thread that is in the place's network namespace. Sockets opened there stay there.
-	inside func(fn func() error) error
+// Place is where probes and servers are: the host, its neighbour, or a sandbox.
+type Place struct {
+	Name string
+	// Inside runs fn on a thread that is in the place's network namespace. Sockets opened there stay there.
+	Inside func(fn func() error) error
 }
 
-// dialTCP opens a connection. It stays on the calling thread because the address needs no resolver.
-func (p place) dialTCP(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
-	err = p.inside(func() error {
+// DialTCP opens a connection. It stays on the calling thread because the address needs no resolver.
+func (p Place) DialTCP(ctx context.Context, to netip.AddrPort) (conn net.Conn, err error) {
+	err = p.Inside(func() error {
 		var d net.Dialer
 		conn, err = d.DialTCP(ctx, "tcp", netip.AddrPort{}, to)
 		return err
@@ -42,9 +42,9 @@ func (p place) dialTCP(ctx context.Context, to netip.AddrPort) (conn net.Conn, e
 }
 
 // ask sends a datagram, again and again, and waits until one is echoed.
-func (p place) ask(ctx context.Context, to netip.AddrPort) error {
+func (p Place) ask(ctx context.Context, to netip.AddrPort) error {
 	var conn net.Conn
-	err := p.inside(func() (err error) {
+	err := p.Inside(func() (err error) {
 		var d net.Dialer
 		conn, err = d.DialUDP(ctx, "udp", netip.AddrPort{}, to)
 		return err
@@ -83,13 +83,13 @@ func insist(ctx context.Context, end func() error, send, receive func() error) e
 	}
 }
 
-// fetch gets a page and returns its body.
-func (p place) fetch(ctx context.Context, from netip.AddrPort, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+// Fetch gets a page and returns its body.
+func (p Place) Fetch(ctx context.Context, from netip.AddrPort, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	cl := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dialTCP(ctx, from) },
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return p.DialTCP(ctx, from) },
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+from.String()+path, http.NoBody)
 	if err != nil {
@@ -97,30 +97,30 @@ func (p place) fetch(ctx context.Context, from netip.AddrPort, path string) (str
 	}
 	resp, err := cl.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("%s fetches from %s: %w", p.name, from, err)
+		return "", fmt.Errorf("%s fetches from %s: %w", p.Name, from, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	if err != nil {
-		return "", fmt.Errorf("%s fetches from %s: %w", p.name, from, err)
+		return "", fmt.Errorf("%s fetches from %s: %w", p.Name, from, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s fetches from %s: %s", p.name, from, resp.Status)
+		return "", fmt.Errorf("%s fetches from %s: %s", p.Name, from, resp.Status)
 	}
 	return string(body), nil
 }
 
-// echoServer answers TCP and UDP on one port of a place with what it gets, over both families.
-type echoServer struct {
+// EchoServer answers TCP and UDP on one port of a place with what it gets, over both families.
+type EchoServer struct {
 	tcp net.Listener
 	udp net.PacketConn
 }
 
-// echo starts a server.
-func (p place) echo(ctx context.Context, port uint16) (*echoServer, error) {
-	s := &echoServer{}
+// Echo starts a server.
+func (p Place) Echo(ctx context.Context, port uint16) (*EchoServer, error) {
+	s := &EchoServer{}
 	at := netip.AddrPortFrom(netip.IPv6Unspecified(), port).String()
-	err := p.inside(func() (err error) {
+	err := p.Inside(func() (err error) {
 		var lc net.ListenConfig
 		if s.tcp, err = lc.Listen(ctx, "tcp", at); err != nil {
 			return err
@@ -131,14 +131,14 @@ func (p place) echo(ctx context.Context, port uint16) (*echoServer, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("serve in %s: %w", p.name, err)
+		return nil, fmt.Errorf("serve in %s: %w", p.Name, err)
 	}
-	go acceptAll(s.tcp, func(conn net.Conn) { pour(conn, conn) })
+	go AcceptAll(s.tcp, func(conn net.Conn) { Pour(conn, conn) })
 	go s.datagrams()
 	return s, nil
 }
 
-func (s *echoServer) datagrams() {
+func (s *EchoServer) datagrams() {
 	buf := make([]byte, 2048)
 	for {
 		n, from, err := s.udp.ReadFrom(buf)
@@ -151,13 +151,14 @@ func (s *echoServer) datagrams() {
 	}
 }
 
-func (s *echoServer) close() {
+// Close ends it.
+func (s *EchoServer) Close() {
 	s.tcp.Close()
 	s.udp.Close()
 }
 
-// acceptAll serves each connection until the listener is closed.
-func acceptAll(ln net.Listener, serve func(net.Conn)) {
+// AcceptAll serves each connection until the listener is closed.
+func AcceptAll(ln net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -170,7 +171,7 @@ func acceptAll(ln net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// pour copies until either side ends. It hides from io.Copy that these are sockets: splicing would keep pipes for later.
-func pour(to io.Writer, from io.Reader) {
+// Pour copies until either side ends. It hides from io.Copy that these are sockets: splicing would keep pipes for later.
+func Pour(to io.Writer, from io.Reader) {
 	_, _ = io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 }

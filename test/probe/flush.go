@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package probe
 
 import (
 	"encoding/binary"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// flushRuleset sends what `nft flush ruleset` sends, in the namespace of the calling thread: in one batch, the deletion of
+// FlushRuleset sends what `nft flush ruleset` sends, in the namespace of the calling thread: in one batch, the deletion of
 // a table of no family and no name, which the kernel takes for all tables that the sender may delete.
-func flushRuleset() error {
+func FlushRuleset() error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return fmt.Errorf("flush ruleset: %w", err)

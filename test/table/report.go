@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package table
 
 import (
 	"encoding/json"
@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// report is what a run came to.
-type report struct {
-	Rows   []result `json:"rows"`
+// Report is what a run came to, as -json prints it.
+type Report struct {
+	Rows   []Result `json:"rows"`
 	Passed int      `json:"passed"`
 	Failed int      `json:"failed"`
 
@@ -27,17 +27,17 @@ const (
 )
 
 // head prints the head of the table.
-func (r *report) head() {
+func (r *Report) head() {
 	if !r.json {
 		fmt.Fprintf(r.out, "%-*s  %-*s  %-*s  %6s\n", verdictWidth, "RESULT", nameWidth, "ROW", showsWidth, "WHAT WAS CHECKED", "MS")
 	}
 }
 
 // add prints one row, and below it why it did not pass.
-func (r *report) add(res result) {
+func (r *Report) add(res Result) {
 	r.Rows = append(r.Rows, res)
 	word := string(res.Verdict)
-	if res.Verdict == passed {
+	if res.Verdict == Passed {
 		r.Passed++
 	} else {
 		r.Failed++
@@ -53,10 +53,10 @@ func (r *report) add(res result) {
 }
 
 // end prints the summary and gives the exit status: 0 if every row passed.
-func (r *report) end(took time.Duration) (int, error) {
+func (r *Report) end(took time.Duration) (int, error) {
 	status := 0
 	if r.Failed > 0 || r.Passed == 0 {
-		status = 1
+		status = StatusFailed
 	}
 	if r.json {
 		enc := json.NewEncoder(r.out)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package probe
 
 import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -15,9 +16,9 @@ import (
 // pace is the time between two messages of a stream.
 const pace = 2 * time.Millisecond
 
-// stream is traffic that goes on while something happens: numbered messages, each of which must come back, in order.
-type stream struct {
-	name string
+// Stream is traffic that goes on while something happens: numbered messages, each of which must come back, in order.
+type Stream struct {
+	Name string             // for messages
 	stop context.CancelFunc // of the sending
 	sent chan int           // receives how many were sent, once sending has ended
 	done chan struct{}      // closed when receiving has ended
@@ -30,12 +31,12 @@ type stream struct {
 	close func() // may be called again
 }
 
-func newStream(name string) *stream {
-	return &stream{name: name, sent: make(chan int, 1), done: make(chan struct{}), grown: make(chan struct{})}
+func newStream(name string) *Stream {
+	return &Stream{Name: name, sent: make(chan int, 1), done: make(chan struct{}), grown: make(chan struct{})}
 }
 
 // run sends until the stream is stopped, and receives until it is closed, which the end of the context does too.
-func (s *stream) run(ctx context.Context, send func(n int) error, receive func() (int, error)) {
+func (s *Stream) run(ctx context.Context, send func(n int) error, receive func() (int, error)) {
 	sending, stop := context.WithCancel(ctx)
 	s.stop = stop
 	context.AfterFunc(ctx, s.close)
@@ -43,7 +44,7 @@ func (s *stream) run(ctx context.Context, send func(n int) error, receive func()
 	go s.receive(receive)
 }
 
-func (s *stream) send(ctx context.Context, send func(n int) error) int {
+func (s *Stream) send(ctx context.Context, send func(n int) error) int {
 	t := time.NewTicker(pace)
 	defer t.Stop()
 	for n := 0; ; n++ {
@@ -58,7 +59,7 @@ func (s *stream) send(ctx context.Context, send func(n int) error) int {
 	}
 }
 
-func (s *stream) receive(receive func() (int, error)) {
+func (s *Stream) receive(receive func() (int, error)) {
 	defer close(s.done)
 	for want := 0; ; want++ {
 		got, err := receive()
@@ -80,7 +81,7 @@ func (s *stream) receive(receive func() (int, error)) {
 }
 
 // reach waits until that many messages have come back.
-func (s *stream) reach(ctx context.Context, n int) error {
+func (s *Stream) reach(ctx context.Context, n int) error {
 	for {
 		s.mu.Lock()
 		back, err, grown := s.back, s.err, s.grown
@@ -89,36 +90,36 @@ func (s *stream) reach(ctx context.Context, n int) error {
 		case back >= n:
 			return nil
 		case err != nil:
-			return fmt.Errorf("%s: after %d messages: %w", s.name, back, err)
+			return fmt.Errorf("%s: after %d messages: %w", s.Name, back, err)
 		}
 		select {
 		case <-grown:
 		case <-ctx.Done():
-			return fmt.Errorf("%s: no answer to message %d", s.name, back)
+			return fmt.Errorf("%s: no answer to message %d", s.Name, back)
 		}
 	}
 }
 
-// count is how many messages have come back.
-func (s *stream) count() int {
+// Count is how many messages have come back.
+func (s *Stream) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.back
 }
 
-// more waits until n more messages have come back than had when it was called.
-func (s *stream) more(ctx context.Context, n int) error {
+// More waits until n more messages have come back than had when it was called.
+func (s *Stream) More(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, streamTime)
 	defer cancel()
-	return s.reach(ctx, n+s.count())
+	return s.reach(ctx, n+s.Count())
 }
 
 // streamTime is how long the next few messages may take. It is more than a TCP retransmission's second, so that a
 // connection which stalls but lives is not taken for dead.
 const streamTime = 3 * time.Second
 
-// finish ends the stream. It is nil if every message that was sent came back.
-func (s *stream) finish(ctx context.Context) error {
+// Finish ends the stream. It is nil if every message that was sent came back.
+func (s *Stream) Finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, streamTime)
 	defer cancel()
 	s.stop()
@@ -128,13 +129,13 @@ func (s *stream) finish(ctx context.Context) error {
 	return err
 }
 
-// pinging streams ICMP echoes.
-func (p place) pinging(ctx context.Context, to netip.Addr) (*stream, error) {
+// Pinging streams ICMP echoes.
+func (p Place) Pinging(ctx context.Context, to netip.Addr) (*Stream, error) {
 	g, err := p.pinger(ctx, to)
 	if err != nil {
 		return nil, err
 	}
-	s := newStream(fmt.Sprintf("ping %s -> %s", p.name, to))
+	s := newStream(fmt.Sprintf("ping %s -> %s", p.Name, to))
 	s.close = func() { g.conn.Close() }
 	s.run(ctx, func(n int) error { return g.send(uint16(n)) }, func() (int, error) {
 		n, err := g.receive()
@@ -143,15 +144,15 @@ func (p place) pinging(ctx context.Context, to netip.Addr) (*stream, error) {
 	return s, nil
 }
 
-// talking streams lines over one TCP connection to an echo server.
-func (p place) talking(ctx context.Context, to netip.AddrPort) (*stream, error) {
-	dial, cancel := context.WithTimeout(ctx, answerTime)
+// Talking streams lines over one TCP connection to an echo server.
+func (p Place) Talking(ctx context.Context, to netip.AddrPort) (*Stream, error) {
+	dial, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
-	conn, err := p.dialTCP(dial, to)
+	conn, err := p.DialTCP(dial, to)
 	if err != nil {
-		return nil, fmt.Errorf("%s connects to %s: %w", p.name, to, err)
+		return nil, fmt.Errorf("%s connects to %s: %w", p.Name, to, err)
 	}
-	s := newStream(fmt.Sprintf("TCP %s -> %s", p.name, to))
+	s := newStream(fmt.Sprintf("TCP %s -> %s", p.Name, to))
 	s.close = func() { conn.Close() }
 	lines := bufio.NewScanner(conn)
 	s.run(ctx, func(n int) error { _, err := fmt.Fprintln(conn, n); return err }, func() (int, error) {
@@ -161,4 +162,12 @@ func (p place) talking(ctx context.Context, to netip.AddrPort) (*stream, error) 
 		return strconv.Atoi(lines.Text())
 	})
 	return s, nil
+}
+
+// orEOF is err, or io.EOF for none.
+func orEOF(err error) error {
+	if err == nil {
+		return io.EOF
+	}
+	return err
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package probe
 
 import (
 	"context"
@@ -25,13 +25,13 @@ type pinger struct {
 }
 
 // pinger opens the socket.
-func (p place) pinger(ctx context.Context, to netip.Addr) (*pinger, error) {
+func (p Place) pinger(ctx context.Context, to netip.Addr) (*pinger, error) {
 	g := &pinger{id: uint16(rand.N(1 << 16)), request: echoRequest4, reply: echoReply4}
 	network := "ip4:icmp"
 	if to.Is6() {
 		network, g.request, g.reply = "ip6:ipv6-icmp", echoRequest6, echoReply6
 	}
-	err := p.inside(func() (err error) {
+	err := p.Inside(func() (err error) {
 		var d net.Dialer
 		g.conn, err = d.DialIP(ctx, network, netip.Addr{}, to)
 		return err
@@ -82,8 +82,8 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// ping sends requests until one is answered.
-func (p place) ping(ctx context.Context, to netip.Addr) error {
+// ping sends requests until one is Answered.
+func (p Place) ping(ctx context.Context, to netip.Addr) error {
 	g, err := p.pinger(ctx, to)
 	if err != nil {
 		return err
