@@ -61,6 +61,19 @@ func Strings(t *Tree) []Finding {
 	return found
 }
 
+// Stray finds files that somebody left behind: a name that begins with a dot hides a file from whoever lists the folder, and is for
+// the settings of tools alone.
+func Stray(t *Tree) []Finding {
+	var found []Finding
+	for _, f := range t.Files {
+		name := path.Base(f.Path)
+		if strings.HasPrefix(name, ".") && !slices.Contains([]string{".gitignore", ".golangci.yml"}, name) {
+			found = append(found, Finding{f.Path, 0, "a hidden file that no tool of ours reads; delete it"})
+		}
+	}
+	return found
+}
+
 // Size finds files and a root package that are too long.
 func Size(t *Tree) []Finding {
 	var found []Finding

@@ -15,6 +15,7 @@ func Rules() []Rule {
 		{"layers", "who reads a room has to know only what is below it", Layers},
 		{"tools", "a room that starts programs or speaks to the kernel is looked at with more care", Reserved},
 		{"licence", "a file that is copied away still says under which terms", Licence},
+		{"stray", "whoever reads the tree takes every file for a part of it", Stray},
 		{"strings", "the project speaks of itself alone, on any machine, and is finished", Strings},
 		{"size", "what does not fit on a few screens is two things", Size},
 		{"comment", "go doc shows one introduction to each package", PackageComment},
