@@ -21,6 +21,10 @@ import (
 // a whole plug, and short against the second within which drift is repaired.
 const coalesce = 50 * time.Millisecond
 
+// gatherFor is how long the announcements of a change are gathered before they are read: an attach makes about forty, and
+// would be held up by each.
+const gatherFor = 5 * time.Millisecond
+
 // watch is one running Watch. It holds nothing that keeps a namespace alive: of
 // each it knows the id that the host's namespace has for it, the path, and for one
 // that was adopted from a process a descriptor of that process.
@@ -87,6 +91,7 @@ func (s *Stack) startWatch(ctx context.Context) (*watch, *link.Watcher, error) {
 	events, err := link.Watch(ctx, link.WatchOptions{
 		Topics:        link.Links | link.Addresses | link.Routes | link.Rules | link.Namespaces,
 		AllNamespaces: true,
+		Gather:        gatherFor,
 	})
 	if err != nil {
 		return fail(err)

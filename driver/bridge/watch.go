@@ -18,6 +18,9 @@ import (
 const (
 	// doubt is how long a link may look wrong before anybody is told: the messages that make one arrive one by one.
 	doubt = 10 * time.Millisecond
+	// gatherEvents is how long the announcements of a change are gathered before they are read: an attach is held up by each that is
+	// not.
+	gatherEvents = 5 * time.Millisecond
 	// rereadEvery is the distance of looks at settings, whose changes the kernel does not announce.
 	rereadEvery = 500 * time.Millisecond
 )
@@ -87,7 +90,7 @@ func (d *Driver) delist(at cnm.Attachment) {
 // Watch hints at links, forwarding entries, neighbours, bridges and settings that others deleted or altered, and keeps
 // forwarding as it must be when links to the outside come and go.
 func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
-	w, err := link.Watch(ctx, link.WatchOptions{Topics: link.Links | link.Addresses | link.Neighbours})
+	w, err := link.Watch(ctx, link.WatchOptions{Topics: link.Links | link.Addresses | link.Neighbours, Gather: gatherEvents})
 	if err != nil {
 		return cnm.Errorf(cnm.Internal, "watching links: %w", err)
 	}

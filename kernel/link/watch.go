@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -54,6 +53,9 @@ type WatchOptions struct {
 	// AllNamespaces adds the events of every namespace that has an id in the watching
 	// one and belongs to the same user namespace or one below it.
 	AllNamespaces bool
+	// Gather is how long the watcher waits for more when something was announced, before it reads. Whoever makes changes in a row
+	// is held up by the reader once, and not by each of them: about 5 µs each, as long as many a change itself.
+	Gather time.Duration
 	// Buffer is the receive buffer in bytes, 8 MiB where zero. Without CAP_NET_ADMIN
 	// in the first user namespace the kernel caps it at net.core.rmem_max.
 	Buffer int
@@ -66,8 +68,8 @@ const (
 
 // Watcher delivers the changes that the kernel announces.
 type Watcher struct {
-	nl     *netlink.Conn
-	raw    syscall.RawConn
+	bell   *bell
+	gather time.Duration
 	events chan Event
 	err    error // written before events is closed
 
@@ -89,14 +91,18 @@ type Watcher struct {
 //
 // The caller must receive from Events, or end ctx, for the watcher to end.
 func Watch(ctx context.Context, o WatchOptions) (*Watcher, error) {
-	nl, raw, err := dial(o.Namespace)
+	nl, _, err := dial(o.Namespace)
 	if err != nil {
 		return nil, fmt.Errorf("watch rtnetlink: %w", err)
 	}
 	if err := subscribe(nl, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("watch rtnetlink: %w", err), nl.Close())
 	}
-	w := &Watcher{nl: nl, raw: raw, events: make(chan Event)}
+	bell, err := newBell(nl)
+	if err != nil {
+		return nil, fmt.Errorf("watch rtnetlink: %w", err)
+	}
+	w := &Watcher{bell: bell, gather: o.Gather, events: make(chan Event)}
 	w.in, w.oob = make([]byte, eventSize), make([]byte, unix.CmsgSpace(4))
 	go w.run(ctx)
 	return w, nil
@@ -138,14 +144,13 @@ func (w *Watcher) run(ctx context.Context) {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
-		// A deadline in the past ends the read; the socket is open until run ends.
-		_ = w.nl.SetReadDeadline(time.Unix(1, 0))
+		w.bell.hurry()
 	})
 	err := w.read(ctx)
 	if !stop() {
 		<-interrupted
 	}
-	if cerr := w.nl.Close(); err == nil {
+	if cerr := w.bell.close(); err == nil {
 		err = cerr
 	}
 	w.err = err
@@ -154,36 +159,68 @@ func (w *Watcher) run(ctx context.Context) {
 // read delivers datagrams until the context ends, which gives nil.
 func (w *Watcher) read(ctx context.Context) error {
 	for {
-		err := w.raw.Read(w.receive)
-		if err == nil {
-			err = w.io
+		err := w.bell.wait()
+		if err == nil && w.more(ctx) {
+			err = w.drain(ctx)
+		}
+		if err == nil && ctx.Err() == nil {
+			err = w.bell.set()
 		}
 		switch {
 		case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
-			return nil //nolint:nilerr // the end that was asked for; run sets a deadline for no other reason
-		case errors.Is(err, unix.ENOBUFS):
-			w.lost = true
-		case errors.Is(err, unix.EAGAIN): // the buffer is empty after a loss
-			w.lost = false
-			if !w.deliver(ctx, Overrun{}) {
-				return nil
-			}
+			return nil //nolint:nilerr // the end that was asked for; nobody hurries it for another reason
 		case err != nil:
 			return fmt.Errorf("watch rtnetlink: %w", err)
-		case !w.lost && !w.deliverAll(ctx):
+		}
+	}
+}
+
+// more waits for what else is announced; false means that the context has ended.
+func (w *Watcher) more(ctx context.Context) bool {
+	if w.gather <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(w.gather)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drain delivers all datagrams that are there.
+func (w *Watcher) drain(ctx context.Context) error {
+	for {
+		w.receive()
+		delivered := true
+		switch {
+		case errors.Is(w.io, unix.ENOBUFS):
+			w.lost = true
+		case errors.Is(w.io, unix.EAGAIN) && w.lost: // the buffer is empty after a loss
+			w.lost = false
+			delivered = w.deliver(ctx, Overrun{})
+		case errors.Is(w.io, unix.EAGAIN):
+			return nil
+		case w.io != nil:
+			return w.io
+		case !w.lost:
+			delivered = w.deliverAll(ctx)
+		}
+		if !delivered {
 			return nil
 		}
 	}
 }
 
-// receive reads one datagram; false means wait for the next one.
-func (w *Watcher) receive(fd uintptr) bool {
+// receive reads one datagram, if there is one.
+func (w *Watcher) receive() {
 	for {
-		w.n, w.noob, w.flags, w.from, w.io = unix.Recvmsg(int(fd), w.in, w.oob, unix.MSG_DONTWAIT)
-		if errors.Is(w.io, unix.EINTR) {
-			continue
+		w.n, w.noob, w.flags, w.from, w.io = unix.Recvmsg(w.bell.socket, w.in, w.oob, unix.MSG_DONTWAIT)
+		if !errors.Is(w.io, unix.EINTR) {
+			return
 		}
-		return w.lost || !errors.Is(w.io, unix.EAGAIN)
 	}
 }
 
