@@ -64,10 +64,19 @@ func (s *Stack) settleMoved(ctx context.Context, n *Namespace, all []wanted) err
 		return nil
 	}
 	s.awaitMoved(n.cookie, macs) // before the look: a link that comes after it is announced
-	_, err := converge(ctx, n.conn, func(seen picture) []repair {
-		moved := slices.DeleteFunc(withMoved(all, seen), func(w wanted) bool { return !w.plan.moved })
+	var moved []wanted
+	added, err := converge(ctx, n.conn, func(seen picture) []repair {
+		moved = slices.DeleteFunc(withMoved(all, seen), func(w wanted) bool { return !w.plan.moved })
 		return compare(seen, moved)
 	})
+	for i := range moved {
+		at := &moved[i].at
+		if !slices.ContainsFunc(added, func(r repair) bool { return r.drift.Endpoint == at.Endpoint.ID }) {
+			s.holders.found(at)
+		} else if err == nil {
+			err = s.introduce(n, at, moved[i].plan.link.Link.Index)
+		}
+	}
 	return err
 }
 

@@ -59,7 +59,13 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 	}
 	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
 	s.left(n.cookie, link.Link{Index: p.link.Link.Index, MTU: p.link.MTU, MAC: p.link.MAC, Flags: unix.IFF_UP})
-	return serviceable(ctx, n, at)
+	if err := serviceable(ctx, n, at); err != nil {
+		return err
+	}
+	if err := s.introduce(n, &at, p.link.Link.Index); err != nil { // it works; its neighbours find out by themselves
+		s.cfg.Log.Warn("neighbours are not told of an endpoint", "endpoint", at.Endpoint.Name, "sandbox", at.Sandbox.Name, "error", err)
+	}
+	return nil
 }
 
 // serviceDeadline bounds the wait for what the kernel does in a worker. It takes well under a millisecond, unless many

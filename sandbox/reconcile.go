@@ -67,6 +67,11 @@ func (s *Stack) Check(ctx context.Context, sb cnm.Sandbox, at []cnm.Attachment) 
 	if err != nil {
 		return drifts, err
 	}
+	for i := range at {
+		if at[i].Join.Result.Link.InPlace {
+			s.holders.found(&at[i])
+		}
+	}
 	movedErr := s.settleMoved(ctx, n, all)
 	repairs, err := converge(ctx, n.conn, func(seen picture) []repair {
 		s.found(n.cookie, seen.links)

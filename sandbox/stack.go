@@ -37,6 +37,8 @@ type Stack struct {
 	conn   *link.Conn // in the host's stack
 	keeper *keeper
 
+	holders holders
+
 	mu sync.Mutex // guards the fields below; never held across the kernel
 	// made are the pins made by this process and not yet deleted: their records may
 	// be younger than the list that Reconcile was called with.
