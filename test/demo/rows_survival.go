@@ -4,11 +4,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/nft"
@@ -124,23 +122,12 @@ func rulesAndTables(ctx context.Context, conn *nft.Conn) (picture, error) {
 
 // flow waits until each stream has moved on.
 func flow(ctx context.Context, flows []*probe.Stream) error {
-	return each(flows, func(s *probe.Stream) error { return s.More(ctx, enough) })
+	return probe.Each(flows, func(s *probe.Stream) error { return s.More(ctx, enough) })
 }
 
 // finish ends each stream, and wants none to have lost anything.
 func finish(ctx context.Context, flows []*probe.Stream) error {
-	return each(flows, func(s *probe.Stream) error { return s.Finish(ctx) })
-}
-
-// each calls do for all at once.
-func each(flows []*probe.Stream, do func(*probe.Stream) error) error {
-	errs := make([]error, len(flows))
-	var wg sync.WaitGroup
-	for i, s := range flows {
-		wg.Go(func() { errs[i] = do(s) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return probe.Each(flows, func(s *probe.Stream) error { return s.Finish(ctx) })
 }
 
 // talks opens connections from the neighbour to the web server's echo port.

@@ -5,6 +5,7 @@ package probe
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -170,4 +171,15 @@ func orEOF(err error) error {
 		return io.EOF
 	}
 	return err
+}
+
+// Each calls do for all at once.
+func Each(flows []*Stream, do func(*Stream) error) error {
+	errs := make([]error, len(flows))
+	var wg sync.WaitGroup
+	for i, s := range flows {
+		wg.Go(func() { errs[i] = do(s) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }

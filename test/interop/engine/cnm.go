@@ -63,6 +63,13 @@ func (c *CNM) Try(args ...string) place.Result {
 	return c.place.Run(place.Command{Args: append([]string{c.binary}, args...)})
 }
 
+// Begin starts a command that runs on, at most until the place ends. What it
+// prints is its log.
+func (c *CNM) Begin(name string, args ...string) *place.Process {
+	c.t.Helper()
+	return c.place.Start(name, place.Command{Args: append([]string{c.binary}, args...)})
+}
+
 // Run is [CNM.Try] for what has to succeed. It gives what was printed without
 // the space around it.
 func (c *CNM) Run(args ...string) string {

@@ -11,7 +11,7 @@ import (
 )
 
 // roleVariable is the environment variable that makes the test program one of
-// the processes that a place needs; see [Main].
+// the processes that a place needs; see [Play].
 const roleVariable = "CNM_INTEROP_ROLE"
 
 // The processes of a place beside those that a test starts in it.
@@ -44,12 +44,20 @@ func (p plan) environment() ([]string, error) {
 	return []string{roleVariable + "=" + string(text), "PATH=" + p.Path, "GORACE=atexit_sleep_ms=10"}, nil
 }
 
-// Main is the TestMain of a package whose tests use [New]: the test program,
-// executed once more, is also the first process of a place and its keeper.
+// Main is the TestMain of a package whose tests use [New].
 func Main(m *testing.M) {
+	if !Play() {
+		os.Exit(m.Run())
+	}
+}
+
+// Play has to be called first by every program that uses [New]: executed once
+// more, the program is also the first process of a place and its keeper. It
+// tells whether this process was one of them, and is done.
+func Play() bool {
 	text := os.Getenv(roleVariable)
 	if text == "" {
-		os.Exit(m.Run())
+		return false
 	}
 	var p plan
 	err := json.Unmarshal([]byte(text), &p)
@@ -60,6 +68,7 @@ func Main(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "%s of the place %s: %v\n", p.Role, p.Name, err)
 		os.Exit(1)
 	}
+	return true
 }
 
 func (p plan) act() error {
