@@ -12,8 +12,13 @@ BENCH    ?= .
 INTEROP  ?=
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
+# Real engines: where they are, their tests, and who may run them.
+ENGINES      := engines=$$(.ci/interop-setup) && export CNM_INTEROP_ENGINES=$$engines CNM_INTEROP_CNM=$(CURDIR)/bin/cnm
+ENGINES_TEST := go test -count=1 -timeout 15m -tags interop
+NEEDS_ROOT   := real container engines mount and have control groups of their own, which needs root
+
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-interop lint fmt fuzz bench bench-short microbench golden cover check
+.PHONY: help build demo demo-docker test test-interop root lint fmt fuzz bench bench-short microbench golden cover check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 18
@@ -28,11 +33,18 @@ demo: build ## show networks, isolation, published ports and a kill under traffi
 test: ## run all tests; says at the end what was skipped, and why
 	@$(if $(RACE),,echo 'without the race detector: there is no cgo or no C compiler')
 	@echo 'not here: real engines, which need root; see make test-interop'
-	@mkdir -p bin && go test -json -timeout 8m $(RACE) ./... | go run ./internal/testreport -summary bin/test-summary
+	@mkdir -p bin && go test -json -timeout 8m $(RACE) ./... | go run ./internal/testreport -summary bin/summary-test
 
-test-interop: build ## run the tests with real container engines; root, and Debian's packages, which are not installed
-	engines=$$(.ci/interop-setup) && CNM_INTEROP_ENGINES=$$engines CNM_INTEROP_CNM=$(CURDIR)/bin/cnm \
-		go test -count=1 -timeout 10m -tags interop $(INTEROP) ./test/interop/...
+demo-docker: root build ## show Docker, runc and processes on one network, with real engines; root
+	@CGO_ENABLED=0 go build -trimpath -o bin/cnm-demo-docker ./test/interop/demo && $(ENGINES) && bin/cnm-demo-docker
+
+# Whoever sets INTEROP wants to see what go test prints.
+test-interop: root build ## run the tests with real container engines; root, and Debian's packages, which are not installed
+	@$(ENGINES) && $(if $(INTEROP),$(ENGINES_TEST) $(INTEROP) ./test/interop,$(ENGINES_TEST) -json ./test/interop | \
+		go run ./internal/testreport -not-run /dev/null -summary bin/summary-interop)
+
+root:
+	@[ "$$(id -u)" -eq 0 ] || { echo '$(NEEDS_ROOT): sudo make $(MAKECMDGOALS)' >&2; exit 1; }
 
 lint: ## run the linters
 	$(LINT) run ./...
@@ -59,8 +71,12 @@ golden: ## rewrite the golden files; explain the difference where you commit it
 cover: ## measure what the tests reach, into bin/cover.html
 	@mkdir -p bin && go test -coverpkg=./... -coverprofile=bin/cover.out ./... && go tool cover -html=bin/cover.out -o bin/cover.html
 
-check: ## what CI runs: lint, demo, test, a minute of benchmarks, each with its time
-	@for part in lint demo test bench-short; do \
+# What needs root is left out for those who are not, but not in CI.
+check: ## what CI runs: lint, demos, tests, a minute of benchmarks, each with its time
+	@for part in lint demo test demo-docker test-interop bench-short; do \
+		case $$part in demo-docker | test-interop) \
+			[ "$$(id -u)" -eq 0 ] || [ "$$CI" = true ] || { echo "== $$part: not run: $(NEEDS_ROOT): sudo make $$part"; continue; };; \
+		esac; \
 		start=$$(date +%s); $(MAKE) --no-print-directory $$part; status=$$?; \
 		echo "== $$part: $$(( $$(date +%s) - start )) s"; \
 		[ $$status -eq 0 ] || exit 1; \
