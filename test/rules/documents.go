@@ -14,7 +14,7 @@ import (
 )
 
 // Documents finds what the pages for readers of the code name and is nowhere: in `quotes` code, files, folders, commands, options,
-// targets of make, chains and sets of the firewall; in drawings the rooms and the chains; and, in every page, links to files.
+// targets of make, chains and sets of the firewall; in drawings the rooms and the chains; and, in every page, links to files, and tests.
 func Documents(t *Tree) []Finding {
 	w := wordsOf(t)
 	var found []Finding
@@ -50,7 +50,7 @@ func (w *words) wrong(page, block, line string) []string {
 	case block == "" && explains:
 		return append(w.links(page, line), w.quoted(line)...)
 	case block == "":
-		return w.links(page, line)
+		return append(w.links(page, line), w.untested(page, line)...)
 	case block == "```mermaid" && explains:
 		return w.drawn(line)
 	default:
@@ -64,10 +64,11 @@ type words struct {
 	literals map[string]bool            // the strings of the code: names of chains, sets, options, files
 	commands map[string]map[string]bool // the options of each command
 	targets  map[string]bool            // of make
+	tests    map[string]bool            // by name, and by file and name
 }
 
 func wordsOf(t *Tree) *words {
-	w := &words{declared: declared(t), literals: map[string]bool{}, commands: map[string]map[string]bool{}, targets: map[string]bool{}}
+	w := &words{declared: declared(t), literals: map[string]bool{}, commands: map[string]map[string]bool{}, targets: map[string]bool{}, tests: testsOf(t)}
 	for _, f := range t.GoFiles() {
 		if f.Test() || within(f.Dir(), "test") {
 			continue

@@ -1,0 +1,5 @@
+package firewall
+
+import "testing"
+
+func TestSet(t *testing.T) {}
