@@ -238,6 +238,7 @@ func sysctls(list string) (map[string]string, error) {
 	all := map[string]string{}
 	for kv := range strings.SplitSeq(list, ",") {
 		key, value, ok := strings.Cut(strings.TrimSpace(kv), "=")
+		key = strings.Replace(key, ".ifname.", ".IFNAME.", 1) // docker run writes what it is given in small letters
 		if !ok || !strings.Contains(key, ".IFNAME.") {
 			return nil, cnm.FieldErrorf(cnm.Invalid, "sysctl", "option %s: %.80q is not net.FAMILY.conf.IFNAME.KEY=VALUE, with IFNAME as it stands here", keySysctls, kv)
 		}

@@ -109,7 +109,7 @@ func TestEndpointOptions(t *testing.T) {
 			e.join("")
 		}
 		on(red, "172.28.0.2/24", `{"com.docker.network.endpoint.ifname":"lan","spoof-check":"false","com.docker.network.endpoint.dnsservers":["192.0.2.1"],
-			"com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.rp_filter=2","com.docker.network.endpoint.macaddress":"AkKsEQAC"}`)
+			"com.docker.network.endpoint.sysctls":"net.ipv4.conf.ifname.log_martians=1,net.ipv4.conf.IFNAME.rp_filter=2","com.docker.network.endpoint.macaddress":"AkKsEQAC"}`)
 		// A name that somebody has is passed over.
 		r.ok(web.in(func() error {
 			if v, err := sysctl.Read("net/ipv4/conf/lan/log_martians"); err != nil || v != "1" {
