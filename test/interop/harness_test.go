@@ -128,7 +128,7 @@ networks: {front: {}}
 }
 
 // fetch gets a page from a place's stack. The server may not listen yet: what is refused is asked again.
-func fetch(t *testing.T, from place.Stack, address string) string {
+func fetch(t *testing.T, from stack, address string) string {
 	t.Helper()
 	at, err := url.Parse(address)
 	if err != nil {

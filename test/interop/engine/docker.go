@@ -168,9 +168,14 @@ func (d *Docker) Try(args ...string) place.Result {
 
 func (d *Docker) try(stdin io.Reader, args ...string) place.Result {
 	d.t.Helper()
-	return d.place.Run(place.Command{
-		Args: append([]string{d.program("docker"), "--host", "unix://" + d.Socket}, args...), Env: d.env(), Stdin: stdin,
-	})
+	c := d.Command(args...)
+	c.Stdin = stdin
+	return d.place.Run(c)
+}
+
+// Command is what Try runs, for what goes on.
+func (d *Docker) Command(args ...string) place.Command {
+	return place.Command{Args: append([]string{d.program("docker"), "--host", "unix://" + d.Socket}, args...), Env: d.env()}
 }
 
 // Run is [Docker.Try] for what has to succeed. It gives what was printed without
