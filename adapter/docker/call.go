@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	cnm "github.com/libnetwork/cnm"
 )
@@ -59,6 +60,7 @@ func (p *Plugin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.write(w, http.StatusMethodNotAllowed, failed(cnm.Errorf(cnm.Invalid, "%s is called with POST, not %.10q", name, r.Method)))
 		return
 	}
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyMax))
@@ -70,7 +72,7 @@ func (p *Plugin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.log.WarnContext(ctx, "docker call", slog.String("method", name), slog.String("error", err.Error()))
 		answer = failed(err)
 	} else {
-		p.log.DebugContext(ctx, "docker call", slog.String("method", name))
+		p.log.DebugContext(ctx, "docker call", slog.String("method", name), slog.Duration("took", time.Since(began)))
 	}
 	p.write(w, http.StatusOK, answer)
 }
