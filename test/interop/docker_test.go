@@ -34,7 +34,7 @@ func onDocker(t *testing.T, o engine.DockerOptions, test func(*docked)) {
 			p := engine.NewPlace(t)
 			k := &docked{T: t, p: p, c: engine.StartCNM(t, p, "--docker-plugin", "cnm")}
 			k.d = engine.StartDocker(t, p, g, o)
-			before := k.stack()
+			before := k.host()
 			test(k)
 			if !t.Failed() {
 				k.clear(before)
@@ -43,15 +43,10 @@ func onDocker(t *testing.T, o engine.DockerOptions, test func(*docked)) {
 	}
 }
 
-// stack is all that the host's own stack has.
-func (k *docked) stack() place.Picture {
+// host is all that the host has.
+func (k *docked) host() place.Picture {
 	k.Helper()
-	var all place.Picture
-	err := k.p.Host.Do(func() error {
-		var err error
-		all, err = place.Look(k.Context())
-		return err
-	})
+	all, err := k.p.Look(k.Context())
 	if err != nil {
 		k.Fatal(err)
 	}
@@ -71,7 +66,7 @@ func (k *docked) clear(before place.Picture) {
 	if got := k.c.Run("network", "ls", "--quiet"); got != "" {
 		k.Errorf("networks are left: %s", got)
 	}
-	if got := k.stack().Since(before); got != "" {
+	if got := k.host().Since(before); got != "" {
 		k.Errorf("after all the host has\n%s", got)
 	}
 }

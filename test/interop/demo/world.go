@@ -62,11 +62,8 @@ func (w *world) follow() {
 }
 
 // look takes a picture of the host.
-func (w *world) look() (seen place.Picture) {
-	err := w.place.Host.Do(func() (err error) {
-		seen, err = place.Look(w.Context())
-		return err
-	})
+func (w *world) look() place.Picture {
+	seen, err := w.place.Look(w.Context())
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/libnetwork/cnm/kernel/link"
@@ -22,7 +23,21 @@ type Picture []string
 
 // Look takes a picture of the calling thread's network namespace and of this
 // process's mounts.
-func Look(ctx context.Context) (Picture, error) {
+func Look(ctx context.Context) (Picture, error) { return look(ctx, "self") }
+
+// Look takes a picture of the host's own stack and of the place's mounts.
+func (p *Place) Look(ctx context.Context) (seen Picture, err error) {
+	err = p.Host.Do(func() (err error) {
+		seen, err = look(ctx, strconv.Itoa(p.first))
+		return err
+	})
+	return seen, err
+}
+
+// look takes a picture of the calling thread's network namespace and of a
+// process's mounts.
+func look(ctx context.Context, process string) (Picture, error) {
+	mountsSeen := func(context.Context) ([]string, error) { return mountsSeen(process) }
 	var p Picture
 	for _, look := range []func(context.Context) ([]string, error){linksSeen, firewallSeen, settingsSeen, mountsSeen} {
 		lines, err := look(ctx)
@@ -128,9 +143,9 @@ func settingsSeen(context.Context) ([]string, error) {
 	return lines, err
 }
 
-// mountsSeen are the mounts.
-func mountsSeen(context.Context) ([]string, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+// mountsSeen are a process's mounts.
+func mountsSeen(process string) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", process, "mountinfo"))
 	if err != nil {
 		return nil, err
 	}

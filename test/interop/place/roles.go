@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // roleVariable is the environment variable that makes the test program one of
@@ -44,11 +47,37 @@ func (p plan) environment() ([]string, error) {
 	return []string{roleVariable + "=" + string(text), "PATH=" + p.Path, "GORACE=atexit_sleep_ms=10"}, nil
 }
 
-// Main is the TestMain of a package whose tests use [New].
+// Main is the TestMain of a package whose tests use [New]. They have mounts of
+// their own, so that [Look] sees what they do and nobody else.
 func Main(m *testing.M) {
-	if !Play() {
-		os.Exit(m.Run())
+	if Play() {
+		return
 	}
+	if err := ownMounts(); err != nil {
+		fmt.Fprintln(os.Stderr, "make mounts of our own:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// mountsVariable is set in the environment of a process that has mounts of its
+// own.
+const mountsVariable = "CNM_INTEROP_MOUNTS"
+
+// ownMounts gives this process mounts of its own, by executing it once more: only
+// so do all of its threads have them. It does nothing without root, as New says.
+func ownMounts() error {
+	if os.Getenv(mountsVariable) != "" || os.Geteuid() != 0 {
+		return nil
+	}
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), mountsVariable+"=own"))
 }
 
 // Play has to be called first by every program that uses [New]: executed once
