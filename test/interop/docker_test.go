@@ -89,7 +89,7 @@ func (k *docked) run(name, network string, flags ...string) {
 // ping tells whether a container reaches another by name or address.
 func (k *docked) ping(from, flag, to string) bool {
 	k.Helper()
-	return k.d.Try("exec", from, "ping", flag, "-c", "1", "-W", "2", to).Status == 0
+	return k.d.Try("exec", from, "ping", flag, "-c", "1", "-W", "10", to).Status == 0
 }
 
 // reaches fails the test unless a container is reached by name on both families.

@@ -86,7 +86,7 @@ func (w *world) pairs(from, to string) func(yield func(from, to *member) bool) {
 func checkNames(w *world, f link.Family) error {
 	flag := map[link.Family]string{link.IPv4: "-4", link.IPv6: "-6"}[f]
 	for from, to := range w.pairs(red, red) {
-		r := from.exec("ping", flag, "-c", "1", "-W", "4", to.name)
+		r := from.exec("ping", flag, "-c", "1", "-W", "10", to.name)
 		if want := to.address(f).String(); r.Status != 0 || !strings.Contains(r.Out, want) {
 			return fmt.Errorf("%s pings %s, which is %s: status %d: %s", from.name, to.name, want, r.Status, strings.TrimSpace(r.Out+r.Err))
 		}
