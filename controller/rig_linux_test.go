@@ -27,6 +27,7 @@ import (
 	"github.com/libnetwork/cnm/internal/audit"
 	ipamnull "github.com/libnetwork/cnm/ipam/null"
 	"github.com/libnetwork/cnm/ipam/pool"
+	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
 	"github.com/libnetwork/cnm/ports"
@@ -66,6 +67,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, fuse: &fuse{}, stop: func() {}, looked: make(chan struct{}, 1), spared: map[cnm.NetworkID]bool{}}
 	r.store = &store{Store: mem.New(), fuse: r.fuse}
+	kerneltest.Clear(t, "lan0", "cnm") // the firewall's tables outlive a daemon
 	var b link.Batch
 	b.CreateBridge(link.Bridge{Name: "lan0", MAC: link.MAC{2, 0, 0, 0, 0, 100}})
 	b.SetLink(link.Change{Link: link.Named("lan0"), AddrGenMode: link.AddrGenNone, Up: link.On})

@@ -280,6 +280,7 @@ func TestLives(t *testing.T) {
 		if stamp, err := firewall.Stamped(ctx); stamp != "" || err != nil {
 			t.Errorf("stamp %q (%v) before anything", stamp, err)
 		}
+		kerneltest.Clear(t, "cnm")
 		first, err := firewall.Open(ctx, firewall.Config{})
 		must(t, err)
 		must(t, first.Set(ctx, owner(1), attach(1)))
@@ -326,6 +327,7 @@ func TestTakenOver(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
 		ctx := t.Context()
+		kerneltest.Clear(t, "cnm")
 		first, err := firewall.Open(ctx, firewall.Config{})
 		must(t, err)
 		must(t, first.Set(ctx, owner(1), attach(1)))
@@ -369,6 +371,7 @@ func TestTakenOver(t *testing.T) {
 func TestForeignName(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t, "cnm")
 		var tx nft.Tx
 		tx.AddTable(nft.Table{TableID: nft.TableID{Family: nft.Inet, Name: "cnm"}})
 		must(t, other(t).Run(t.Context(), &tx))

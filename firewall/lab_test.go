@@ -100,8 +100,10 @@ func newLab(t *testing.T, cfg firewall.Config) *lab {
 	return l
 }
 
+// openFirewall is a firewall for a test, which leaves its tables as the daemon does.
 func openFirewall(t testing.TB, cfg firewall.Config) *firewall.Firewall {
 	t.Helper()
+	kerneltest.Clear(t)
 	fw, err := firewall.Open(t.Context(), cfg)
 	must(t, err)
 	t.Cleanup(func() { must(t, fw.Close()) })

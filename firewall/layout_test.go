@@ -60,6 +60,7 @@ func TestLayoutText(t *testing.T) {
 func TestLayoutLoads(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t, "cnm")
 		conn, err := nft.Dial(nft.Config{})
 		if err != nil {
 			t.Fatal(err)

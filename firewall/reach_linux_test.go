@@ -37,10 +37,15 @@ func TestReach(t *testing.T) {
 		l.neighbour("vpn", 3)
 		lo, err := l.conn.Link(link.Named("lo"))
 		must(t, err)
-		l.do(l.conn, func(b *link.Batch) {
-			b.AddAddress(link.Address{Link: lo.Index, Prefix: netip.PrefixFrom(outside4(9, 200), 32)})
-			b.AddAddress(link.Address{Link: lo.Index, Prefix: netip.PrefixFrom(outside6(9, 200), 128), NoDAD: true})
-		})
+		for _, p := range []netip.Prefix{netip.PrefixFrom(outside4(9, 200), 32), netip.PrefixFrom(outside6(9, 200), 128)} {
+			a := link.Address{Link: lo.Index, Prefix: p, NoDAD: true}
+			l.do(l.conn, func(b *link.Batch) { b.AddAddress(a) })
+			l.Cleanup(func() {
+				var b link.Batch
+				b.DeleteAddress(a)
+				must(l, l.conn.Do(&b))
+			})
+		}
 		a1, a2 := l.endpoint("a1", "cn-a", 1, 11), l.endpoint("a2", "cn-a", 1, 12)
 		l.endpoint("b1", "cn-b", 2, 11)
 		i1 := l.endpoint("i1", "cn-i", 3, 11)

@@ -22,6 +22,7 @@ import (
 func TestRefusedAlone(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t, "cnm")
 		f, err := Open(t.Context(), Config{})
 		if err != nil {
 			t.Fatal(err)
@@ -116,6 +117,7 @@ func (q *queue) await(t *testing.T, n int) {
 func TestTurn(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t, "cnm")
 		f, err := Open(t.Context(), Config{})
 		if err != nil {
 			t.Fatal(err)
@@ -165,6 +167,7 @@ func TestTurn(t *testing.T) {
 func TestCloseWaits(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t, "cnm")
 		f, err := Open(t.Context(), Config{})
 		if err != nil {
 			t.Fatal(err)

@@ -160,11 +160,15 @@ func TestHoldAgain(t *testing.T) {
 func TestWithoutIPv6Addresses(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
-		for _, scope := range []string{"all", "default", "lo"} {
-			if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+scope+"/disable_ipv6", []byte("1"), 0); err != nil {
-				t.Fatal(err)
+		disable := func(value string) {
+			for _, scope := range []string{"all", "default", "lo"} {
+				if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+scope+"/disable_ipv6", []byte(value), 0); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
+		disable("1")
+		defer disable("0")
 		h := newHolder(t, Config{})
 		if got := texts(hold1(t, h, "a", "8080:80")); got != "0.0.0.0:8080->80/tcp [::]:8080->80/tcp" {
 			t.Errorf("got %s", got)

@@ -17,10 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/libnetwork/cnm"
+	"github.com/libnetwork/cnm/kernel/link"
 )
 
 // Addresses of these tests: the host 192.0.2.1 and 2001:db8::1, on lo; the
@@ -150,34 +148,27 @@ func wantKind(tb testing.TB, err error, kind cnm.Kind, part string) {
 	}
 }
 
-// addAddress gives lo an address.
+// addAddress gives lo an address, until the test ends.
 func addAddress(tb testing.TB, address string) {
 	tb.Helper()
 	a := netip.MustParseAddr(address)
-	lo, err := net.InterfaceByName("lo")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	body := []byte{unix.AF_INET, 32, unix.IFA_F_PERMANENT, unix.RT_SCOPE_UNIVERSE, byte(lo.Index), 0, 0, 0}
-	if a.Is6() {
-		body[0], body[1], body[2] = unix.AF_INET6, 128, unix.IFA_F_NODAD
-	}
-	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.IFA_LOCAL, Data: a.AsSlice()}, {Type: unix.IFA_ADDRESS, Data: a.AsSlice()}})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, err = conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.RTM_NEWADDR, Flags: netlink.Request | netlink.Acknowledge | netlink.Create},
-		Data:   append(body, attrs...),
-	})
-	if err := errors.Join(err, conn.Close()); err != nil {
-		tb.Fatal(err)
-	}
+	given := link.Address{Link: 1, Prefix: netip.PrefixFrom(a, a.BitLen()), NoDAD: true} // lo is the first link
+	changeAddress(tb, func(b *link.Batch) { b.AddAddress(given) })
+	tb.Cleanup(func() { changeAddress(tb, func(b *link.Batch) { b.DeleteAddress(given) }) })
 	awaitDelivery(tb, a)
+}
+
+func changeAddress(tb testing.TB, fill func(b *link.Batch)) {
+	tb.Helper()
+	conn, err := link.Dial(link.Here)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var b link.Batch
+	fill(&b)
+	if err := errors.Join(conn.Do(&b), conn.Close()); err != nil {
+		tb.Error(err)
+	}
 }
 
 // awaitDelivery waits until the host takes what is sent to an address of its own:

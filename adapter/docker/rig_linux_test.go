@@ -30,6 +30,7 @@ import (
 	"github.com/libnetwork/cnm/firewall"
 	"github.com/libnetwork/cnm/internal/audit"
 	"github.com/libnetwork/cnm/ipam/pool"
+	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
 	"github.com/libnetwork/cnm/ports"
@@ -69,6 +70,7 @@ func newRig(t *testing.T) *rig {
 	for _, dir := range []string{runDir, dockerDir, filepath.Dir(socket)} {
 		r.ok(os.MkdirAll(dir, 0o755))
 	}
+	kerneltest.Clear(t, "lan0", "cnm") // the firewall's tables outlive a daemon
 	var b link.Batch
 	b.CreateBridge(link.Bridge{Name: "lan0", MAC: link.MAC{2, 0, 0, 0, 0, 100}})
 	b.SetLink(link.Change{Link: link.Named("lan0"), AddrGenMode: link.AddrGenNone, Up: link.On})

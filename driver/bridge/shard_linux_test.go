@@ -26,6 +26,7 @@ import (
 // newReal is a driver of its real parts, in the namespace of the test.
 func newReal(t *testing.T) *Driver {
 	t.Helper()
+	kerneltest.Clear(t)
 	log := slog.New(slog.DiscardHandler)
 	fw, err := firewall.Open(t.Context(), firewall.Config{Log: log})
 	must(t, err)

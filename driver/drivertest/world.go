@@ -13,6 +13,7 @@ import (
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/internal/audit"
+	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/netns"
 )
 
@@ -39,6 +40,7 @@ type world struct {
 
 func newWorld(t *testing.T, f Factory) *world {
 	t.Helper()
+	kerneltest.Clear(t) // a firewall's tables outlive a daemon; of links the picture tells at the end
 	w := &world{t: t, factory: f, driver: f.Driver(t), endpoints: map[cnm.NetworkID]int{}}
 	t.Cleanup(w.close)
 	if d, ok := w.driver.Driver.(cnm.Describer); ok {

@@ -30,6 +30,7 @@ type hand struct {
 
 func newHand(t *testing.T) hand {
 	t.Helper()
+	kerneltest.Clear(t)
 	conn, err := link.Dial(link.Here)
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ func Bench(b *testing.B, fn func(b *testing.B)) {
 	case "":
 		benchOutside(b)
 	case b.Name():
-		before := stage(b)
+		before := stage(b, settle)
 		b.Cleanup(func() {
 			before.compare(b)
 			// The next, longer round of this benchmark sets the stage again.

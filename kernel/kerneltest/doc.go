@@ -5,6 +5,5 @@
 //
 // [Run] executes the test binary once more, for one test, in new user, network
 // and mount namespaces. All threads of that process are born there. When the
-// test ends, what it left behind (goroutines, descriptors, threads in other
-// namespaces, mounts) fails it.
+// test ends, what it left behind, in the process or in the namespaces, fails it.
 package kerneltest

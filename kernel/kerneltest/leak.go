@@ -18,19 +18,23 @@ import (
 )
 
 // settle bounds how long what is on its way out, such as a thread that the
-// runtime is destroying, may still be seen after a test.
-const settle = time.Second
+// runtime is destroying, or a link whose other side was in a namespace that the
+// kernel is taking down behind those of other tests, may still be seen after a test.
+const settle = 20 * time.Second
 
-// inventory is what a process has that a test could leave behind.
+// inventory is what a process has that a test could leave behind, and what is in
+// the room around it.
 type inventory struct {
+	settle     time.Duration
 	goroutines goleak.Option
 	fds        map[string]string // what each descriptor is, by path
 	mounts     []string
 	netns      string // what every thread is to be in
+	room       []string
 }
 
-// takeInventory notes the present state of the process.
-func takeInventory() (*inventory, error) {
+// takeInventory notes the present state of the process and its room.
+func takeInventory(settle time.Duration) (*inventory, error) {
 	// The runtime opens its poller with the first descriptor that needs it and
 	// keeps it for good.
 	reader, writer, err := os.Pipe()
@@ -40,11 +44,14 @@ func takeInventory() (*inventory, error) {
 	if err := errors.Join(reader.Close(), writer.Close()); err != nil {
 		return nil, err
 	}
-	inv := &inventory{goroutines: goleak.IgnoreCurrent()}
-	if inv.fds, err = links("/proc/self/fd/*"); err != nil {
+	inv := &inventory{settle: settle, goroutines: goleak.IgnoreCurrent()}
+	if inv.fds, err = targets("/proc/self/fd/*"); err != nil {
 		return nil, err
 	}
 	if inv.mounts, err = mounts(); err != nil {
+		return nil, err
+	}
+	if inv.room, err = room(); err != nil {
 		return nil, err
 	}
 	if inv.netns, err = os.Readlink("/proc/self/ns/net"); err != nil {
@@ -54,7 +61,7 @@ func takeInventory() (*inventory, error) {
 }
 
 // compare fails the test for everything that is there now and was not when the
-// inventory was taken. A test that failed already is left alone: it often could
+// inventory was taken, and for what was there then and is not now. A test that failed already is left alone: it often could
 // not clean up.
 func (inv *inventory) compare(tb testing.TB) {
 	tb.Helper()
@@ -67,8 +74,8 @@ func (inv *inventory) compare(tb testing.TB) {
 		tb.Errorf("leak: %v", err)
 	}
 	// A descriptor or thread ends with no event to wait for, hence the ticker.
-	end := time.After(settle)
-	tick := time.NewTicker(5 * time.Millisecond)
+	end := time.After(inv.settle)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		leaks, err := inv.leaks()
@@ -88,10 +95,11 @@ func (inv *inventory) compare(tb testing.TB) {
 	}
 }
 
-// leaks lists descriptors, mounts and threads that are too many.
+// leaks lists descriptors, mounts and threads that are too many, and how the room
+// differs from what it was.
 func (inv *inventory) leaks() ([]string, error) {
 	var found []string
-	fds, err := links("/proc/self/fd/*")
+	fds, err := targets("/proc/self/fd/*")
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +117,7 @@ func (inv *inventory) leaks() ([]string, error) {
 			found = append(found, "mount "+mount)
 		}
 	}
-	threads, err := links("/proc/self/task/*/ns/net")
+	threads, err := targets("/proc/self/task/*/ns/net")
 	if err != nil {
 		return nil, err
 	}
@@ -118,18 +126,41 @@ func (inv *inventory) leaks() ([]string, error) {
 			found = append(found, fmt.Sprintf("thread %s is in %s, not in %s", path, target, inv.netns))
 		}
 	}
+	there, err := room()
+	if err != nil {
+		return nil, err
+	}
+	found = append(found, excess(there, inv.room)...)
+	for _, line := range excess(inv.room, there) {
+		found = append(found, "lost: "+line)
+	}
 	slices.Sort(found)
 	return found, nil
 }
 
-// links reads the symbolic links that match a pattern. One that vanishes meanwhile, such as the descriptor that lists the
+// excess lists what is in some more often than in others.
+func excess(some, others []string) []string {
+	rest := map[string]int{}
+	for _, line := range others {
+		rest[line]++
+	}
+	var lines []string
+	for _, line := range some {
+		if rest[line]--; rest[line] < 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// targets reads the symbolic links that match a pattern. One that vanishes meanwhile, such as the descriptor that lists the
 // others, is left out.
-func links(pattern string) (map[string]string, error) {
+func targets(pattern string) (map[string]string, error) {
 	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil, err
 	}
-	targets := make(map[string]string, len(paths))
+	found := make(map[string]string, len(paths))
 	for _, path := range paths {
 		target, err := os.Readlink(path)
 		switch {
@@ -137,10 +168,10 @@ func links(pattern string) (map[string]string, error) {
 		case err != nil:
 			return nil, err
 		default:
-			targets[path] = target
+			found[path] = target
 		}
 	}
-	return targets, nil
+	return found, nil
 }
 
 // mounts lists the mounts of the process's mount namespace: mount point, type

@@ -27,19 +27,29 @@ const marker = "CNM_KERNELTEST"
 // processes, so Run is best its only statement after t.Parallel, which the
 // caller may and should call: runs do not see each other.
 //
-// After fn and all cleanups the test fails if a goroutine, a descriptor, a
-// mount or a thread in another network namespace is left.
+// After fn and all cleanups the test fails unless the process and its network
+// namespace are as they were: for each goroutine, descriptor, mount, process and
+// thread in another network namespace that is left, and for each link, address,
+// route, rule, permanent neighbour, forwarding entry, table of nftables and
+// waiting socket that is new or gone. What a test leaves on
+// purpose it declares with [Clear].
 //
 // The test's deadline holds in the isolated process too, which dies with the
 // caller, and takes with it what it started (see [netns.RunIsolated]). Where the kernel refuses namespaces the test is skipped with the
 // switches to set. Run cannot be nested.
 func Run(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()
+	run(t, settle, fn)
+}
+
+// run is Run with a bound to how long what is on its way out may take.
+func run(t *testing.T, settle time.Duration, fn func(t *testing.T)) {
+	t.Helper()
 	switch os.Getenv(marker) {
 	case "":
 		outside(t)
 	case t.Name():
-		before := stage(t)
+		before := stage(t, settle)
 		t.Cleanup(func() { before.compare(t) })
 		fn(t)
 	default:
@@ -73,12 +83,12 @@ func InNS(tb testing.TB, ns *netns.NS, fn func()) {
 }
 
 // stage prepares the isolated process and notes what is there.
-func stage(tb testing.TB) *inventory {
+func stage(tb testing.TB, settle time.Duration) *inventory {
 	tb.Helper()
 	if err := netns.PrepareStage(); err != nil {
 		tb.Fatalf("prepare the test's namespaces: %v", err)
 	}
-	before, err := takeInventory()
+	before, err := takeInventory(settle)
 	if err != nil {
 		tb.Fatalf("note what is open before the test: %v", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/libnetwork/cnm/kernel/link"
 )
 
 func TestRunIsolates(t *testing.T) {
@@ -101,6 +103,15 @@ func scenarios() map[string]func(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"leaks a link": func(t *testing.T) { makeThings(t) },
+		"clears": func(t *testing.T) {
+			Clear(t)
+			makeThings(t)
+		},
+		"clears some": func(t *testing.T) {
+			Clear(t, "br0", "theirs")
+			makeThings(t)
+		},
 		"leaks a thread": func(t *testing.T) {
 			done := make(chan error)
 			go func() {
@@ -115,6 +126,21 @@ func scenarios() map[string]func(t *testing.T) {
 	}
 }
 
+// makeThings makes two bridges and a table.
+func makeThings(t *testing.T) {
+	for _, things := range []leak{
+		batch(func(b *link.Batch) {
+			b.CreateBridge(link.Bridge{Name: "br0"})
+			b.CreateBridge(link.Bridge{Name: "br1", MAC: link.MAC{2, 0, 0, 0, 0, 2}})
+		}, nil),
+		leaksOfProcesses(t)["table bridge theirs"],
+	} {
+		if _, err := things(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestScenario has the scenarios as subtests, but only in a process that was
 // started for one of them.
 func TestScenario(t *testing.T) {
@@ -123,7 +149,7 @@ func TestScenario(t *testing.T) {
 		if os.Getenv(marker) != "" {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				Run(t, fn)
+				run(t, 100*time.Millisecond, fn)
 			})
 		}
 	}
@@ -145,6 +171,9 @@ func TestEnds(t *testing.T) {
 		{"leaks a descriptor", "FAIL", "is socket:["},
 		{"leaks a goroutine", "FAIL", "select (no cases)"},
 		{"leaks a mount", "FAIL", "leak: mount /run (tmpfs tmpfs"},
+		{"leaks a link", "FAIL", `leak: link br1, "bridge", up false`},
+		{"clears", "PASS", ""},
+		{"clears some", "FAIL", `leak: forwarding entry 02:00:00:00:00:02 on br1`},
 		{"leaks a thread", "FAIL", "leak: thread /proc/self/task/"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -182,7 +211,7 @@ func TestIsolatedIsBounded(t *testing.T) {
 func BenchmarkStage(b *testing.B) {
 	Bench(b, func(b *testing.B) {
 		for b.Loop() {
-			if _, err := takeInventory(); err != nil {
+			if _, err := takeInventory(settle); err != nil {
 				b.Fatal(err)
 			}
 		}

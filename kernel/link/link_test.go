@@ -93,8 +93,11 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-// isolated runs a test in namespaces of its own, beside the others.
+// isolated runs a test in namespaces of its own, beside the others, and clears the links that it made.
 func isolated(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()
-	kerneltest.Run(t, fn)
+	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t)
+		fn(t)
+	})
 }

@@ -16,6 +16,8 @@ func TestAnotherLibraryReadsTheSame(t *testing.T) {
 	t.Parallel()
 	isolated(t, func(t *testing.T) {
 		c := dial(t)
+		rule := link.Rule{Priority: 100, From: prefix("192.0.2.2/32"), Table: 1000}
+		t.Cleanup(func() { do(t, c, func(b *link.Batch) { b.DeleteRule(rule) }) })
 		do(t, c, func(b *link.Batch) {
 			b.CreateBridge(link.Bridge{Name: "br0", Index: 1001, Options: link.BridgeOptions{MulticastSnooping: link.Off}})
 			b.CreateVeth(link.Veth{
@@ -29,7 +31,7 @@ func TestAnotherLibraryReadsTheSame(t *testing.T) {
 			b.AddAddress(link.Address{Link: 1003, Prefix: prefix("192.0.2.2/24"), Broadcast: addr("192.0.2.255")})
 			b.AddAddress(link.Address{Link: 1003, Prefix: prefix("2001:db8::2/64"), NoDAD: true})
 			b.AddRoute(link.Route{Dst: prefix("0.0.0.0/0"), Gateway: addr("192.0.2.1"), Link: 1003, Table: 1000})
-			b.AddRule(link.Rule{Priority: 100, From: prefix("192.0.2.2/32"), Table: 1000})
+			b.AddRule(rule)
 			b.AddNeighbour(link.Neighbour{Link: 1003, Addr: addr("192.0.2.1"), MAC: mac2()})
 		})
 		oracle, err := netlink.LinkByName("v0")

@@ -8,9 +8,10 @@ import (
 	"github.com/libnetwork/cnm/kernel/kerneltest"
 )
 
-// dial makes a socket for a test.
+// dial makes a socket for a test, whose tables are cleared when it ends.
 func dial(tb testing.TB) *Conn {
 	tb.Helper()
+	kerneltest.Clear(tb)
 	c, err := Dial(Config{})
 	if err != nil {
 		tb.Fatal(err)

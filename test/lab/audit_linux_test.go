@@ -25,6 +25,7 @@ import (
 func TestAuditNamesEachHarm(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t) // what the harms leave
 		host := stage.New(t, 0)
 		d := stage.StartHere(t)
 		w := stage.On(t, host, d)

@@ -214,6 +214,7 @@ func TestAdoptedBridge(t *testing.T) {
 func theirBridge(t *testing.T, h *stage.Host) stage.Place {
 	t.Helper()
 	const bridge, port = 70, 71
+	kerneltest.Clear(t, "br0")
 	ns := kerneltest.NewNS(t)
 	guest := stage.Inside("the guest", ns)
 	var here, there link.Batch

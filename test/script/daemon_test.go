@@ -23,6 +23,7 @@ const patience = 10 * time.Second
 // daemon is the daemon of a script.
 type daemon struct {
 	bin, dir string
+	flags    []string // with which it was started last
 	cmd      *exec.Cmd
 	log      *lines
 }
@@ -35,7 +36,9 @@ func (d *daemon) command(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	switch {
 	case args[0] == "start":
-		ts.Check(d.start(ts, args[1:]))
+		ts.Check(d.launch(args[1:]))
+		log := d.log
+		ts.Defer(func() { ts.Logf("daemon:\n%s", log.all()) })
 	case args[0] == "says" && len(args) == 2 && d.log != nil:
 		ts.Check(d.log.await(args[1]))
 	case args[0] == "stop":
@@ -49,8 +52,8 @@ func (d *daemon) command(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// start starts the daemon and waits for its word that it is ready.
-func (d *daemon) start(ts *testscript.TestScript, flags []string) error {
+// launch starts the daemon and waits for its word that it is ready.
+func (d *daemon) launch(flags []string) error {
 	if d.cmd != nil {
 		return errors.New("a daemon runs already")
 	}
@@ -74,7 +77,7 @@ func (d *daemon) start(ts *testscript.TestScript, flags []string) error {
 	if err := log.await("msg=ready"); err != nil {
 		return errors.Join(err, d.signal(unix.SIGKILL))
 	}
-	ts.Defer(func() { ts.Logf("daemon:\n%s", log.all()) })
+	d.flags = flags
 	return nil
 }
 

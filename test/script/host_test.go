@@ -9,20 +9,22 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
 	"github.com/libnetwork/cnm/api/client"
 	"github.com/libnetwork/cnm/api/wire"
+	"github.com/libnetwork/cnm/kernel/kerneltest"
 	klink "github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
 )
 
 // host is what a script has: a host of its own with a daemon.
 type host struct {
+	t      *testing.T
 	daemon daemon
 	noted  state  // at audit begin
 	last   state  // after the last fail
@@ -31,22 +33,6 @@ type host struct {
 }
 
 func (h *host) socket() string { return filepath.Join(h.daemon.dir, "cnm.sock") }
-
-// end takes down what the script left.
-func (h *host) end() {
-	if h.ended != nil {
-		h.ended()
-	}
-	if h.daemon.cmd != nil {
-		_ = h.daemon.signal(unix.SIGKILL)
-	}
-	mounts, _ := os.ReadFile("/proc/self/mounts") // what stays mounted is told as a leak
-	for _, line := range slices.Backward(strings.Split(string(mounts), "\n")) {
-		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], h.daemon.dir+"/") {
-			_ = unix.Unmount(f[1], unix.MNT_DETACH)
-		}
-	}
-}
 
 // watch notes events from now on.
 func (h *host) watch(ts *testscript.TestScript, neg bool, args []string) {
@@ -86,11 +72,12 @@ func (h *host) await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(h.seen.await(strings.Join(args, " ") + "\n"))
 }
 
-// link makes a bridge with addresses and routes on the host: `link tun0 10.9.0.1/24 via 10.0.0.0/8`.
-func link(ts *testscript.TestScript, neg bool, args []string) {
+// link makes a bridge with addresses and routes on the host, until the script ends: `link tun0 10.9.0.1/24 via 10.0.0.0/8`.
+func (h *host) link(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 || neg {
 		ts.Fatalf("usage: link NAME [ADDRESS/BITS...] [via PREFIX...]")
 	}
+	kerneltest.Clear(h.t, args[0])
 	conn, err := klink.Dial(klink.Here)
 	ts.Check(err)
 	defer conn.Close()

@@ -11,14 +11,16 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/libnetwork/cnm/kernel/kerneltest"
 	"github.com/libnetwork/cnm/kernel/nft"
 )
 
-// chain makes a chain of another program that drops what is forwarded: `chain TABLE NAME`.
-func chain(ts *testscript.TestScript, neg bool, args []string) {
+// chain makes a chain of another program that drops what is forwarded, until the script ends: `chain TABLE NAME`.
+func (h *host) chain(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 || neg {
 		ts.Fatalf("usage: chain TABLE NAME")
 	}
+	kerneltest.Clear(h.t, args[0])
 	conn, err := nft.Dial(nft.Config{})
 	ts.Check(err)
 	defer conn.Close()

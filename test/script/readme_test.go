@@ -33,6 +33,7 @@ func TestReadme(t *testing.T) {
 
 func runPage(t *testing.T, page string) {
 	t.Helper()
+	kerneltest.Clear(t, "cnm") // the firewall's tables outlive a daemon
 	adoptOrphans(t)
 	dir := t.TempDir()
 	if err := os.Symlink(os.Getenv(binaries), filepath.Join(dir, "bin")); err != nil {

@@ -97,7 +97,8 @@ func runScript(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{daemon: daemon{bin: filepath.Join(bin, "cnm")}}
+	kerneltest.Clear(t, "cnm") // the firewall's tables outlive a daemon
+	h := &host{t: t, daemon: daemon{bin: filepath.Join(bin, "cnm")}}
 	cs := &containers{of: map[string]*container{}}
 	testscript.Run(t, testscript.Params{
 		Files: []string{file},
@@ -119,14 +120,14 @@ func runScript(t *testing.T, file string) {
 			"audit":  h.audit,
 			"watch":  h.watch,
 			"await":  h.await,
-			"link":   link,
+			"link":   h.link,
 			"netns":  h.netns,
 			"disk":   h.disk,
 			"alike":  h.alike,
 			"let":    let,
 
 			"container": cs.command,
-			"chain":     chain,
+			"chain":     h.chain,
 			"answer":    answer,
 		},
 	})

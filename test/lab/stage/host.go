@@ -38,6 +38,7 @@ type Host struct {
 // New builds the LAN. MTU is that of the LAN in bytes; 0 is 1500.
 func New(t testing.TB, mtu int) *Host {
 	t.Helper()
+	kerneltest.Clear(t, LANLink, "cnm") // the firewall's tables outlive a daemon
 	// A daemon leaves the directory of pins ready for the next one.
 	t.Cleanup(func() {
 		if err := netns.ReleaseDir(filepath.Join(RunDir, "netns")); err != nil && !t.Failed() {
