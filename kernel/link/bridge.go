@@ -124,7 +124,10 @@ func (v createBridge) print(l *line) {
 	l.mac("mac", v.MAC)
 	l.number("mtu", v.MTU)
 	l.unsigned("group", v.Group)
-	o := v.Options
+	v.Options.describe(l)
+}
+
+func (o *BridgeOptions) describe(l *line) {
 	l.toggle("stp", o.STP)
 	l.duration("ageing", o.Ageing)
 	l.duration("forward-delay", o.ForwardDelay)

@@ -35,6 +35,8 @@ type Change struct {
 	IPv4 []Conf
 	// Port holds bridge port attributes: EOPNOTSUPP where the link is in no bridge.
 	Port Port
+	// Bridge holds a bridge's own settings; it does not go together with Port.
+	Bridge BridgeOptions
 }
 
 // SetLink appends what alters a link: ENODEV if it does not exist. The link may be
@@ -78,6 +80,8 @@ func (c setLink) check() error {
 		return invalid("master %d and no master: choose one", c.Master)
 	case c.NoMaster && c.Port != (Port{}):
 		return invalid("no master and port attributes: choose one")
+	case c.Bridge != (BridgeOptions{}) && c.Port != (Port{}):
+		return invalid("a bridge's settings and port attributes: choose one")
 	case len(c.Alias) >= aliasSize:
 		return invalid("alias of %d bytes: use at most %d", len(c.Alias), aliasSize-1)
 	case c.AddrGenMode > AddrGenRandom:
@@ -110,6 +114,12 @@ func (c setLink) encode(e *encoder) (uint16, uint16) {
 	e.text(unix.IFLA_IFALIAS, c.Alias)
 	encodeSpec(e, c.IPv4, c.AddrGenMode)
 	c.Port.encode(e)
+	if c.Bridge != (BridgeOptions{}) {
+		info, data := e.openKind("bridge")
+		c.Bridge.encode(e)
+		e.shut(data)
+		e.shut(info)
+	}
 	// RTM_NEWLINK without NLM_F_CREATE: unlike RTM_SETLINK it takes slave data.
 	return unix.RTM_NEWLINK, 0
 }
@@ -129,6 +139,7 @@ func (c setLink) print(l *line) {
 		l.word("addr-gen-mode", c.AddrGenMode.String())
 	}
 	c.Port.describe(l)
+	c.Bridge.describe(l)
 	l.flag(c.Up == On, "up")
 	l.flag(c.Up == Off, "down")
 }

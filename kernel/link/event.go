@@ -28,7 +28,9 @@ type PortEvent struct {
 	Gone      bool
 	Link      int // index of the port
 	Bridge    int // index of the bridge
+	Flags     uint32 // IFF_* bits of the link
 	Port      Port
+	State     PortState
 }
 
 // AddressEvent tells of an address.
@@ -135,13 +137,13 @@ func decodePortEvent(ns int, gone bool, body []byte) Event {
 	if err != nil {
 		return nil
 	}
-	e := &PortEvent{Namespace: ns, Gone: gone, Link: number(h[4:])}
+	e := &PortEvent{Namespace: ns, Gone: gone, Link: number(h[4:]), Flags: u32(h[8:])}
 	for at.next() {
 		switch at.typ {
 		case unix.IFLA_MASTER:
 			e.Bridge = number(at.val)
 		case unix.IFLA_PROTINFO:
-			e.Port = decodePort(at.val)
+			e.Port, e.State = decodePort(at.val)
 		}
 	}
 	return e

@@ -40,6 +40,8 @@ type Link struct {
 	SlaveKind string
 	// Port attributes; zero for a link that is in no bridge.
 	Port Port
+	// PortState is zero for a link that is in no bridge.
+	PortState PortState
 	// Bridge holds a bridge's settings; zero for other kinds.
 	Bridge BridgeOptions
 	// Macvlan is a macvlan's mode; zero for other kinds.
@@ -113,7 +115,7 @@ func (l *Link) decodeInfo(b []byte) {
 			}
 		case unix.IFLA_INFO_SLAVE_DATA:
 			if l.SlaveKind == "bridge" {
-				l.Port = decodePort(a.val)
+				l.Port, l.PortState = decodePort(a.val)
 			}
 		}
 	}

@@ -56,7 +56,7 @@ func TestVethBornInPlace(t *testing.T) {
 
 // bare leaves out what a test of plain attributes does not look at.
 func bare(l link.Link) link.Link {
-	l.Flags, l.IPv4, l.AddrGenMode, l.Port = 0, nil, 0, link.Port{}
+	l.Flags, l.IPv4, l.AddrGenMode, l.Port, l.PortState = 0, nil, 0, link.Port{}, 0
 	l.LowerNamespace, l.MovedTo = 0, 0
 	return l
 }
@@ -115,6 +115,11 @@ func TestBridgeOptions(t *testing.T) {
 		l := read(t, c, "br0")
 		want.VLANFiltering = link.Off // not sent: kernels without it refuse any value
 		equal(t, "options", l.Bridge, want)
+		want.STP, want.MulticastSnooping = link.Off, link.On
+		do(t, c, func(b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named("br0"), Bridge: link.BridgeOptions{STP: link.Off, MulticastSnooping: link.On}})
+		})
+		equal(t, "changed options", read(t, c, "br0").Bridge, want)
 		equal(t, "MAC", l.MAC, mac1())
 		equal(t, "MTU", l.MTU, 1300)
 		equal(t, "group", l.Group, 5)
@@ -171,6 +176,40 @@ func TestPortAttributes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPortState follows a port whose link goes down.
+func TestPortState(t *testing.T) {
+	t.Parallel()
+	isolated(t, func(t *testing.T) {
+		c := dial(t)
+		w, err := link.Watch(t.Context(), link.WatchOptions{Topics: link.Links})
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, c, func(b *link.Batch) {
+			b.CreateBridge(link.Bridge{Name: "br0", Index: 1001, Options: link.BridgeOptions{STP: link.Off}})
+			b.CreateVeth(link.Veth{Name: "v0", Master: 1001, Peer: link.Peer{Name: "v1"}})
+			for _, name := range []string{"v1", "v0", "br0"} {
+				b.SetLink(link.Change{Link: link.Named(name), Up: link.On})
+			}
+		})
+		for read(t, c, "v0").PortState != link.PortForwarding {
+			<-w.Events() // a carrier is told a little later
+		}
+		equal(t, "in no bridge", read(t, c, "v1").PortState, link.PortUnknown)
+		do(t, c, func(b *link.Batch) { b.SetLink(link.Change{Link: link.Named("v0"), Up: link.Off}) })
+		equal(t, "down", read(t, c, "v0").PortState, link.PortDisabled)
+	})
+}
+
+func TestPortMissing(t *testing.T) {
+	t.Parallel()
+	want := link.Port{Hairpin: link.On, Learning: link.Off, Isolated: link.Off, Locked: link.Off}
+	have := link.Port{Hairpin: link.On, Learning: link.On, Isolated: link.On, Guard: link.On} // of a kernel without locked ports
+	equal(t, "missing", have.Missing(want), link.Port{Learning: link.Off, Isolated: link.Off})
+	have.Learning, have.Isolated = link.Off, link.Off
+	equal(t, "nothing missing", have.Missing(want), link.Port{})
 }
 
 func TestRenameAndChange(t *testing.T) {

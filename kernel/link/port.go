@@ -33,6 +33,30 @@ type Port struct {
 	Locked Switch
 }
 
+// Missing are those attributes of want that p has not; zero if p has all of them. What the kernel does not know is not missed.
+func (p Port) Missing(want Port) Port {
+	have, fields := p.fields(), want.fields()
+	for i, f := range fields {
+		if *have[i].value == Keep || *have[i].value == *f.value {
+			*f.value = Keep
+		}
+	}
+	return want
+}
+
+// PortState is what a port lets through (BR_STATE_*). Without a carrier it is disabled.
+type PortState uint8
+
+// The states, one up, so that zero is a link that is in no bridge.
+const (
+	PortUnknown PortState = iota
+	PortDisabled
+	PortListening
+	PortLearning
+	PortForwarding
+	PortBlocking
+)
+
 // portField ties one attribute to its place in Port and its word in String.
 type portField struct {
 	typ   uint16
@@ -79,15 +103,19 @@ func (p *Port) describe(l *line) {
 	}
 }
 
-func decodePort(b []byte) Port {
+func decodePort(b []byte) (Port, PortState) {
 	var p Port
+	var state PortState
 	fields := p.fields()
 	for a := attrsOf(b); a.next(); {
+		if a.typ == unix.IFLA_BRPORT_STATE {
+			state = PortState(u8(a.val) + 1)
+		}
 		for _, f := range fields {
 			if f.typ == a.typ {
 				*f.value = switchOf(a.val)
 			}
 		}
 	}
-	return p
+	return p, state
 }
