@@ -126,9 +126,17 @@ func (p endpointPlan) settle(b *link.Batch, to site) {
 	}
 }
 
-// endpointPort are the attributes of every endpoint's port.
+// endpointPort are the attributes of every endpoint's port that are not the kernel's defaults.
 func endpointPort() link.Port {
 	return link.Port{Hairpin: link.On, Learning: link.Off, UnicastFlood: link.Off}
+}
+
+// wholePort are all that somebody else could have altered so that the endpoint is cut off, or hears what it should not.
+func wholePort() link.Port {
+	p := endpointPort()
+	p.MulticastFlood, p.BroadcastFlood = link.On, link.On
+	p.Isolated, p.Guard, p.RootBlock, p.NeighSuppress, p.Locked = link.Off, link.Off, link.Off, link.Off, link.Off
+	return p
 }
 
 // Leave withdraws the rules, releases the ports, and fences the link: down, and in the group of the dead, which the reaper

@@ -8,14 +8,12 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
-	"github.com/libnetwork/cnm/kernel/sysctl"
 )
 
 // network is what is known of a network in the kernel: built when it is ensured, an index and no record.
@@ -52,7 +50,10 @@ func (d *Driver) ensureNetwork(ctx context.Context, nw cnm.Network) ([]cnm.Drift
 		n = &network{placed: map[cnm.EndpointID]*shard{}}
 		d.nets[nw.ID] = n
 	}
-	n.plan, n.hub, n.mtu = p, hub.Index, cmp.Or(nw.MTU, hub.MTU)
+	if n.hub != hub.Index || p.settings.adopt {
+		n.mtu = hub.MTU // as it was found
+	}
+	n.plan, n.hub, n.mtu = p, hub.Index, cmp.Or(nw.MTU, n.mtu)
 	if len(n.shards) == 0 {
 		n.shards = []*shard{newShard(p.hub, hubPorts)}
 	}
@@ -85,10 +86,11 @@ func (d *Driver) ensureHub(ctx context.Context, p networkPlan) (link.Link, []cnm
 		d.mu.Unlock()
 		return hub, nil, cnm.FieldErrorf(cnm.NotFound, "opt", "bridge %q to adopt does not exist; make it first, or use option bridge=%s to have one made", p.hub, p.hub)
 	case errors.Is(err, unix.ENODEV):
-		drifts = append(drifts, d.drift(p, "link "+p.hub, "missing"))
-		if err := d.createBridge(p.hub, p.mac, d.mtu(ctx, p.network)); err != nil {
-			return hub, nil, err
+		made, refused := d.bringHub(ctx, p)
+		if refused != nil {
+			return hub, nil, refused
 		}
+		drifts = append(drifts, made)
 		hub, err = d.conn.Link(link.Named(p.hub))
 	}
 	if err != nil {
@@ -99,6 +101,15 @@ func (d *Driver) ensureHub(ctx context.Context, p networkPlan) (link.Link, []cnm
 	}
 	altered, err := d.setHub(ctx, p, hub)
 	return hub, append(drifts, altered...), err
+}
+
+// bringHub makes a hub that is not there, or gives it its name back.
+func (d *Driver) bringHub(ctx context.Context, p networkPlan) (cnm.Drift, error) {
+	was, found, err := d.renamedHub(ctx, p)
+	if err != nil || found {
+		return d.drift(p, "link "+p.hub, "altered: name "+was.Name), err
+	}
+	return d.drift(p, "link "+p.hub, "missing"), d.createBridge(p.hub, p.mac, d.mtu(ctx, p.network))
 }
 
 // claimHub refuses a hub that is another network's or no bridge, before any rule names it, and keeps it for this one until that is
@@ -139,7 +150,7 @@ func (d *Driver) checkHub(p networkPlan, hub link.Link) error {
 // createBridge makes a bridge, down. Its MTU is fixed, or it would follow its ports.
 func (d *Driver) createBridge(name string, mac cnm.MAC, mtu int) error {
 	var b link.Batch
-	b.CreateBridge(link.Bridge{Name: name, MAC: macLink(mac), MTU: mtu, Options: link.BridgeOptions{STP: link.Off, MulticastSnooping: link.Off}})
+	b.CreateBridge(link.Bridge{Name: name, MAC: macLink(mac), MTU: mtu, Options: bridgeOptions()})
 	b.SetLink(link.Change{Link: link.Named(name), AddrGenMode: link.AddrGenNone})
 	if err := d.conn.Do(&b); err != nil {
 		return cnm.Errorf(kindOf(err), "%w", err)
@@ -149,14 +160,16 @@ func (d *Driver) createBridge(name string, mac cnm.MAC, mtu int) error {
 
 // setHub gives the hub its addresses and settings where they differ, and brings it up.
 func (d *Driver) setHub(ctx context.Context, p networkPlan, hub link.Link) ([]cnm.Drift, error) {
-	if err := writeSettings(p); err != nil {
-		return nil, err
-	}
 	change, drifts := d.hubChange(p, hub)
 	var b link.Batch
 	if len(drifts) > 0 { // one that changes nothing would be announced all the same
 		b.SetLink(change)
 	}
+	settings, err := d.writeSettings(p)
+	if err != nil {
+		return nil, err
+	}
+	drifts = append(drifts, settings...)
 	missing, err := d.missingAddresses(ctx, p, hub)
 	if err != nil {
 		return nil, err
@@ -197,36 +210,19 @@ func (d *Driver) hubChange(p networkPlan, hub link.Link) (link.Change, []cnm.Dri
 		c.MAC = mac
 		add("link ", "mac "+hub.MAC.String())
 	}
-	if mtu := p.network.MTU; mtu != 0 && hub.MTU != mtu {
+	if mtu := d.mtuOf(p, hub); mtu != 0 && hub.MTU != mtu {
 		c.MTU = mtu
 		add("link ", "mtu "+strconv.Itoa(hub.MTU))
+	}
+	if c.Bridge = alteredOptions(hub.Bridge); c.Bridge != (link.BridgeOptions{}) {
+		add("link ", "bridge settings")
 	}
 	return c, drifts
 }
 
-// writeSettings are the sysctls of a hub that is ours: no router may configure it, and it has IPv6 only if the network has.
-func writeSettings(p networkPlan) error {
-	if p.settings.adopt {
-		return nil
-	}
-	off := "0"
-	if !p.network.IPv6 {
-		off = "1"
-	}
-	key := "net/ipv6/conf/" + p.hub + "/"
-	err := sysctl.WriteAll(sysctl.Setting{Key: key + "accept_ra", Value: "0"}, sysctl.Setting{Key: key + "disable_ipv6", Value: off})
-	if err != nil {
-		return cnm.Errorf(cnm.Internal, "bridge %s: %w", p.hub, err)
-	}
-	return nil
-}
-
 // missingAddresses are the planned addresses that the hub has not.
 func (d *Driver) missingAddresses(ctx context.Context, p networkPlan, hub link.Link) ([]netip.Prefix, error) {
-	want := p.gateways
-	if p.linkLocal.IsValid() {
-		want = append(slices.Clip(want), netip.PrefixFrom(p.linkLocal, 64))
-	}
+	want := hubAddresses(p)
 	if len(want) == 0 {
 		return nil, nil
 	}

@@ -151,8 +151,13 @@ func (d *Driver) reconcileNetwork(ctx context.Context, nw cnm.Network, have view
 	d.mu.Lock()
 	n := d.nets[nw.ID]
 	n.adoptPlaces(ats)
-	beyond := n.beyond(have.all)
+	beyond, plan, hub := n.beyond(have.all), n.plan, n.hub
 	d.mu.Unlock()
+	lost, err := d.ensureRoutes(ctx, plan, hub)
+	drifts = append(drifts, lost...)
+	if err != nil {
+		return drifts, err
+	}
 	for i, s := range beyond {
 		index, trunk, err := d.ensureShard(ctx, n, i)
 		if err != nil {
@@ -274,27 +279,66 @@ func (d *Driver) reconcileEndpoint(n *network, at cnm.Attachment, have view) (st
 	d.enlist(to, p)
 	l, there := have.links[p.host]
 	if !there {
-		return "missing", d.remake(to, p)
+		if l, there = d.renamed(p); !there {
+			return "missing", d.remake(to, p)
+		}
+	}
+	if closed(l.Flags, l.PortState) {
+		// A carrier that has just come opens the port a moment later. Asking for the link alone brings it up to date (Linux 6.8).
+		if again, err := d.conn.Link(link.Numbered(l.Index)); err == nil {
+			l = again
+		}
 	}
 	what := p.differs(to, l, have)
 	if what == "" {
 		return "", nil
 	}
-	var b link.Batch
-	if l.Master != to.bridge || l.MTU != to.mtu {
-		b.SetLink(link.Change{Link: link.Named(p.host), Master: to.bridge, MTU: to.mtu})
-	}
-	p.settle(&b, to)
-	if err := d.conn.Do(&b); err != nil {
+	if err := d.mend(p, to, l); err != nil {
 		return what, cnm.Errorf(kindOf(err), "%w", err)
 	}
 	return what, nil
 }
 
+// mend gives a link that exists everything that it needs.
+func (d *Driver) mend(p endpointPlan, to site, l link.Link) error {
+	var b link.Batch
+	if l.Name != p.host || closed(l.Flags, l.PortState) { // a port opens when its link comes up
+		b.SetLink(link.Change{Link: link.Numbered(l.Index), Up: link.Off})
+	}
+	if l.Name != p.host {
+		b.SetLink(link.Change{Link: link.Numbered(l.Index), Rename: p.host})
+	}
+	if l.Master != to.bridge || l.MTU != to.mtu {
+		b.SetLink(link.Change{Link: link.Named(p.host), Master: to.bridge, MTU: to.mtu})
+	}
+	if missing := l.Port.Missing(wholePort()); missing != (link.Port{}) && l.Master == to.bridge {
+		b.SetLink(link.Change{Link: link.Named(p.host), Port: missing})
+	}
+	p.settle(&b, to)
+	if err := d.conn.Do(&b); err != nil {
+		return err
+	}
+	// Asking has the kernel open the port at once where the carrier has come (Linux 6.8), and not when a worker comes to it.
+	_, err := d.conn.Link(link.Named(p.host))
+	return err
+}
+
+// renamed is an endpoint's link that somebody gave another name: no other has its index, and on the other side.
+func (d *Driver) renamed(p endpointPlan) (link.Link, bool) {
+	if !p.at.Join.Result.Link.InPlace {
+		return link.Link{}, false
+	}
+	l, err := d.conn.Link(link.Numbered(p.index))
+	return l, err == nil && l.Kind == "veth" && l.Lower == p.index && !ours(l.Name)
+}
+
 // asWanted tells whether a port has the attributes of an endpoint's.
-func asWanted(p link.Port) bool {
-	want := endpointPort()
-	return p.Hairpin == want.Hairpin && p.Learning == want.Learning && p.UnicastFlood == want.UnicastFlood
+func asWanted(p link.Port) bool { return p.Missing(wholePort()) == (link.Port{}) }
+
+// closed tells whether a port lets nothing through although its link could.
+func closed(flags uint32, s link.PortState) bool {
+	const carrier = unix.IFF_RUNNING | unix.IFF_LOWER_UP
+	return flags&carrier == carrier && s != link.PortUnknown && s != link.PortForwarding
 }
 
 // differs compares a link with its plan.
@@ -306,10 +350,12 @@ func (p endpointPlan) differs(to site, l link.Link, have view) string {
 		}
 	}
 	mac := macLink(p.at.Endpoint.MAC)
+	add(l.Name != p.host, "name "+l.Name)
 	add(l.Master != to.bridge, "in another bridge")
 	add(l.MTU != to.mtu, "mtu "+strconv.Itoa(l.MTU))
 	add(l.Flags&unix.IFF_UP == 0, "down")
 	add(!asWanted(l.Port), "port settings")
+	add(closed(l.Flags, l.PortState), "port closed")
 	add(!have.fdb[fdbKey{l.Index, mac}] || to.trunk != 0 && !have.fdb[fdbKey{to.trunk, mac}], "forwarding entry")
 	for _, a := range p.at.Endpoint.Addresses {
 		add(!have.neighbours[link.Neighbour{Link: to.hub, Addr: a.Addr(), MAC: mac, State: link.Permanent}], "neighbour "+a.Addr().String())

@@ -5,6 +5,7 @@ package bridge
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
+	"github.com/libnetwork/cnm/kernel/sysctl"
 )
 
 const (
@@ -29,8 +31,37 @@ const (
 type live struct {
 	links      map[string]liveLink
 	neighbours map[neighbourKey]string // to the link's name
-	macs       map[fdbKey]string
+	homes      map[homeKey]home
 	indexes    map[int]string
+}
+
+// homeKey is an endpoint's MAC on a bridge, home the port behind which it is there, and the endpoint's link.
+type homeKey struct {
+	bridge int
+	mac    link.MAC
+}
+
+type home struct {
+	port int
+	name string
+}
+
+// wrong says in what a link looks wrong: what is right again takes the doubt back that it raised, and no other.
+type wrong uint8
+
+const (
+	wrongLink wrong = 1 << iota
+	wrongPort
+	wrongEntry
+)
+
+// doubts are links that look wrong, by name.
+type doubts map[string]wrong
+
+func (d doubts) clear(name string, w wrong) {
+	if d[name] &^= w; d[name] == 0 {
+		delete(d, name)
+	}
 }
 
 type liveLink struct {
@@ -48,7 +79,7 @@ type neighbourKey struct {
 }
 
 func newLive() live {
-	return live{links: map[string]liveLink{}, neighbours: map[neighbourKey]string{}, macs: map[fdbKey]string{}, indexes: map[int]string{}}
+	return live{links: map[string]liveLink{}, neighbours: map[neighbourKey]string{}, homes: map[homeKey]home{}, indexes: map[int]string{}}
 }
 
 // enlist notes that a link is in service as planned.
@@ -63,9 +94,9 @@ func (d *Driver) enlist(to site, p endpointPlan) {
 	for _, a := range l.addresses {
 		d.live.neighbours[neighbourKey{l.hub, a}] = p.host
 	}
-	d.live.macs[fdbKey{l.index, l.mac}] = p.host
+	d.live.homes[homeKey{l.master, l.mac}] = home{l.index, p.host}
 	if l.trunk != 0 {
-		d.live.macs[fdbKey{l.trunk, l.mac}] = p.host
+		d.live.homes[homeKey{l.hub, l.mac}] = home{l.trunk, p.host}
 	}
 }
 
@@ -83,19 +114,24 @@ func (d *Driver) delist(at cnm.Attachment) {
 	for _, a := range l.addresses {
 		delete(d.live.neighbours, neighbourKey{l.hub, a})
 	}
-	delete(d.live.macs, fdbKey{l.index, l.mac})
-	delete(d.live.macs, fdbKey{l.trunk, l.mac})
+	for _, key := range []homeKey{{l.master, l.mac}, {l.hub, l.mac}} {
+		if d.live.homes[key].name == name {
+			delete(d.live.homes, key)
+		}
+	}
 }
 
 // Watch hints at links, forwarding entries, neighbours, bridges and settings that others deleted or altered, and keeps
 // forwarding as it must be when links to the outside come and go.
 func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
-	w, err := link.Watch(ctx, link.WatchOptions{Topics: link.Links | link.Addresses | link.Neighbours, Gather: gatherEvents})
+	w, err := link.Watch(ctx, link.WatchOptions{
+		Topics: link.Links | link.Addresses | link.Neighbours | link.Routes, Gather: gatherEvents,
+	})
 	if err != nil {
 		return cnm.Errorf(cnm.Internal, "watching links: %w", err)
 	}
 	hint(cnm.Hint{}) // what happened before is not announced
-	doubtful := map[string]bool{}
+	doubtful := doubts{}
 	settle := time.NewTimer(doubt)
 	settle.Stop()
 	defer settle.Stop()
@@ -127,7 +163,7 @@ func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 const outsideLinks = ""
 
 // follow hints at what is doubtful still. That links to the outside come and go is no drift, only forwarding has to follow them.
-func (d *Driver) follow(ctx context.Context, doubtful map[string]bool, hint func(cnm.Hint)) {
+func (d *Driver) follow(ctx context.Context, doubtful doubts, hint func(cnm.Hint)) {
 	for name := range doubtful {
 		delete(doubtful, name)
 		if name != outsideLinks {
@@ -146,10 +182,10 @@ func (d *Driver) follow(ctx context.Context, doubtful map[string]bool, hint func
 }
 
 // judge decides what an event means. It returns true when a link has become doubtful.
-func (d *Driver) judge(e link.Event, doubtful map[string]bool, hint func(cnm.Hint)) bool {
+func (d *Driver) judge(e link.Event, doubtful doubts, hint func(cnm.Hint)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	suspect := ""
+	suspect, why := "", wrongEntry
 	switch e := e.(type) {
 	case link.Overrun:
 		hint(cnm.Hint{})
@@ -159,6 +195,10 @@ func (d *Driver) judge(e link.Event, doubtful map[string]bool, hint func(cnm.Hin
 		if e.Gone && d.isHub(e.Address.Link) {
 			hint(cnm.Hint{})
 		}
+	case *link.RouteEvent:
+		if e.Gone && d.isOfHub(e.Route) {
+			hint(cnm.Hint{})
+		}
 	case *link.NeighbourEvent:
 		n := e.Neighbour
 		name := d.live.neighbours[neighbourKey{n.Link, n.Addr}]
@@ -166,29 +206,36 @@ func (d *Driver) judge(e link.Event, doubtful map[string]bool, hint func(cnm.Hin
 			suspect = name
 		}
 	case *link.FDBEvent:
-		if e.Gone {
-			suspect = d.live.macs[fdbKey{e.Entry.Link, e.Entry.MAC}]
+		if h := d.live.homes[homeKey{e.Entry.Bridge, e.Entry.MAC}]; e.Gone == (h.port == e.Entry.Link) {
+			suspect = h.name // it is gone from its port, or has come to another
 		}
 	case *link.PortEvent:
-		if e.Gone || !asWanted(e.Port) {
-			suspect = d.live.indexes[e.Link]
+		name := d.live.indexes[e.Link]
+		if !e.Gone && asWanted(e.Port) && !closed(e.Flags, e.State) {
+			doubtful.clear(name, wrongPort)
+		} else {
+			suspect, why = name, wrongPort
 		}
 	}
 	if suspect != "" {
-		doubtful[suspect] = true
+		doubtful[suspect] |= why
 	}
 	return suspect != ""
 }
 
 // judgeLink is judge for links, with mu held. A good state takes a doubt back.
-func (d *Driver) judgeLink(e *link.LinkEvent, doubtful map[string]bool, hint func(cnm.Hint)) bool {
+func (d *Driver) judgeLink(e *link.LinkEvent, doubtful doubts, hint func(cnm.Hint)) bool {
 	l, known := d.live.links[e.Link.Name]
+	was := d.live.indexes[e.Link.Index]
 	switch {
+	case !known && was != "" && !e.Gone && e.Link.Kind == "veth" && !ours(e.Link.Name): // renamed
+		doubtful[was] |= wrongLink
+		return true
 	case known && (e.Gone || e.Link.Flags&unix.IFF_UP == 0 || e.Link.Master != l.master || e.Link.MTU != l.mtu || !asWanted(e.Link.Port)):
-		doubtful[e.Link.Name] = true
+		doubtful[e.Link.Name] |= wrongLink
 		return true
 	case known:
-		delete(doubtful, e.Link.Name)
+		doubtful.clear(e.Link.Name, wrongLink)
 	case strings.HasPrefix(e.Link.Name, portPrefix):
 		// On its way in or out by our own hand.
 	case strings.HasPrefix(e.Link.Name, waitPrefix):
@@ -196,23 +243,37 @@ func (d *Driver) judgeLink(e *link.LinkEvent, doubtful map[string]bool, hint fun
 			hint(cnm.Hint{Link: portPrefix + strings.TrimPrefix(e.Link.Name, waitPrefix)})
 		}
 	case d.isBridge(e.Link.Index):
-		if e.Gone || e.Link.Flags&unix.IFF_UP == 0 || d.lostMAC(e.Link) {
+		if e.Gone || e.Link.Flags&unix.IFF_UP == 0 || d.alteredHub(e.Link) {
 			hint(cnm.Hint{})
 		}
 	case d.absent[e.Link.Name]:
 		hint(cnm.Hint{}) // the bridge that a network waits for
 	case !ours(e.Link.Name):
-		doubtful[outsideLinks] = true
+		doubtful[outsideLinks] |= wrongLink
 		return true
 	}
 	return false
 }
 
-// lostMAC tells whether a link is a hub of ours whose MAC is not the planned one any more.
-func (d *Driver) lostMAC(l link.Link) bool {
+// alteredHub tells whether a link is a hub of ours that is not as planned any more.
+func (d *Driver) alteredHub(l link.Link) bool {
 	for _, n := range d.nets {
 		if n.hub == l.Index {
-			return !n.plan.settings.adopt && l.MAC != macLink(n.plan.mac)
+			return !n.plan.settings.adopt && (l.Name != n.plan.hub || l.MAC != macLink(n.plan.mac) || l.MTU != n.mtu ||
+				alteredOptions(l.Bridge) != link.BridgeOptions{})
+		}
+	}
+	return false
+}
+
+// isOfHub tells whether a route came with an address of a hub.
+func (d *Driver) isOfHub(r link.Route) bool {
+	if r.Table != link.TableMain || r.Protocol != kernelProtocol {
+		return false
+	}
+	for _, n := range d.nets {
+		if n.hub == r.Link {
+			return slices.ContainsFunc(connected(n.plan, n.hub), func(c link.Route) bool { return c.Dst == r.Dst })
 		}
 	}
 	return false
@@ -245,6 +306,11 @@ func (d *Driver) settingsDiffer(ctx context.Context) bool {
 			return true
 		}
 	}
+	for _, s := range d.hubRouterSettings() {
+		if v, err := d.host.host.read(s.Key); err == nil && v != s.Value {
+			return true
+		}
+	}
 	for _, shard := range d.shardNames() {
 		v, err := d.host.host.read("net/ipv4/conf/" + shard + "/arp_ignore")
 		if err == nil && v != strconv.Itoa(noReply) {
@@ -252,6 +318,19 @@ func (d *Driver) settingsDiffer(ctx context.Context) bool {
 		}
 	}
 	return ctx.Err() == nil && d.host.differs()
+}
+
+// hubRouterSettings are those of hubs that no announcement tells of. The other is told by the addresses that go.
+func (d *Driver) hubRouterSettings() []sysctl.Setting {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []sysctl.Setting
+	for _, n := range d.nets {
+		if n.plan.network.IPv6 {
+			all = append(all, routerSetting(n.plan)...)
+		}
+	}
+	return all
 }
 
 // shardNames are the shards of all networks, without those that somebody is making.
