@@ -58,8 +58,21 @@ func compare(seen picture, all []wanted) []repair {
 			c.attachment(w)
 		}
 	}
+	c.loopback(all)
 	return c.repairs
 }
+
+// loopback compares the loopback link, which the first plug brings up.
+func (c *comparison) loopback(all []wanted) {
+	ours := slices.IndexFunc(all, func(w wanted) bool { return !w.plan.none() && !w.plan.moved })
+	down := slices.ContainsFunc(c.seen.links, func(l link.Link) bool { return l.Index == loopbackIndex && !l.Up() })
+	if ours >= 0 && down {
+		c.note(all[ours], "link lo", "altered: [down]").SetLink(link.Change{Link: link.Numbered(loopbackIndex), Up: link.On})
+	}
+}
+
+// loopbackIndex is the index of lo in every namespace.
+const loopbackIndex = 1
 
 // comparison collects repairs.
 type comparison struct {

@@ -58,6 +58,7 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 		return endpointError(at, rest, "plug endpoint %s into sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
 	}
 	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
+	s.left(n.cookie, link.Link{Index: loopbackIndex, Flags: unix.IFF_UP})
 	s.left(n.cookie, link.Link{Index: p.link.Link.Index, MTU: p.link.MTU, MAC: p.link.MAC, Flags: unix.IFF_UP})
 	if err := serviceable(ctx, n, at); err != nil {
 		return err

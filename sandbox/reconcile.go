@@ -7,11 +7,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/link"
 	"github.com/libnetwork/cnm/kernel/netns"
+	"github.com/libnetwork/cnm/kernel/sysctl"
 )
 
 // Reconcile implements [cnm.Stack]. It checks every wanted sandbox, see
@@ -73,11 +77,18 @@ func (s *Stack) Check(ctx context.Context, sb cnm.Sandbox, at []cnm.Attachment) 
 		}
 	}
 	movedErr := s.settleMoved(ctx, n, all)
-	repairs, err := converge(ctx, n.conn, func(seen picture) []repair {
+	var links []link.Link
+	find := func(seen picture) []repair {
+		links = seen.links
 		s.found(n.cookie, seen.links)
 		all := withMoved(all, seen)
 		return append(leftovers(seen, sb, all), compare(seen, all)...)
-	})
+	}
+	repairs, err := converge(ctx, n.conn, find)
+	if errors.Is(err, unix.EACCES) { // somebody switched IPv6 off
+		repairs, err = s.withIPv6(ctx, n, all, find, repairs)
+	}
+	s.updateCarriers(n, all, links)
 	err = errors.Join(movedErr, err)
 	for _, r := range repairs {
 		drifts = append(drifts, r.drift)
@@ -87,6 +98,36 @@ func (s *Stack) Check(ctx context.Context, sb cnm.Sandbox, at []cnm.Attachment) 
 		return drifts, sandboxError(sb, err, "check sandbox %s", sb.Name)
 	}
 	return drifts, nil
+}
+
+// withIPv6 switches IPv6 on where endpoints have addresses of it, and goes on with what was refused without it.
+func (s *Stack) withIPv6(ctx context.Context, n *Namespace, all []wanted, find func(picture) []repair, before []repair) ([]repair, error) {
+	var on []sysctl.Setting
+	for _, w := range all {
+		if slices.ContainsFunc(w.plan.addresses, isIPv6) {
+			on = append(on, ipv6On(w.plan.link.Rename))
+		}
+	}
+	if err := n.write(on); err != nil {
+		return before, err
+	}
+	after, err := converge(ctx, n.conn, find)
+	for i, r := range before {
+		before[i].drift.Repaired = !slices.ContainsFunc(after, func(a repair) bool { return a.drift.Object == r.drift.Object && !a.drift.Repaired })
+	}
+	return before, err
+}
+
+// updateCarriers asks for links that are up and do not run, at both ends: the kernel then does at once what follows from a
+// carrier that has come (Linux 6.8), and not when a worker comes to it, up to seconds later. Until then packets are dropped.
+func (s *Stack) updateCarriers(n *Namespace, all []wanted, links []link.Link) {
+	for _, w := range all {
+		index := w.plan.link.Link.Index
+		if host := w.at.Join.Result.Link.Host; host != "" && slices.ContainsFunc(links, func(l link.Link) bool { return l.Index == index && !l.Running() }) {
+			_, _ = n.conn.Link(link.Numbered(index)) // it runs a little later without an answer, too
+			_, _ = s.conn.Link(link.Named(host))
+		}
+	}
 }
 
 // plans computes the plan of each attachment.
