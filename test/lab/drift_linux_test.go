@@ -84,6 +84,17 @@ func drifts() []drift {
 		host("host link's mtu", "link cnv", func(d *drifting, b *link.Batch) {
 			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), MTU: 1280})
 		}),
+		host("port isolated", "port settings", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), Port: link.Port{Isolated: link.On}})
+		}),
+		host("port locked", "port settings", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.at.Join.Result.Link.Host), Port: link.Port{NeighSuppress: link.On, BroadcastFlood: link.Off}})
+		}),
+		host("host link's name", "name other0", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Up: link.Off})
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Rename: "other0"})
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Up: link.On})
+		}),
 		host("forwarding entry", "link cnv", func(d *drifting, b *link.Batch) {
 			b.DeleteFDB(link.FDBEntry{Link: index(d), MAC: link.MAC(d.at.Endpoint.MAC), Master: true})
 		}),
@@ -105,6 +116,38 @@ func drifts() []drift {
 			b.SetLink(link.Change{Link: link.Named(d.hub), Up: link.Off})
 		}),
 		host("hub deleted", "link cn-", func(d *drifting, b *link.Batch) { b.DeleteLink(link.Named(d.hub)) }),
+		host("forwarding entry at another's port", "link cnv", func(d *drifting, b *link.Batch) {
+			b.ReplaceFDB(link.FDBEntry{Link: d.b.At[d.nw.ID].Join.Result.Link.Index, MAC: link.MAC(d.at.Endpoint.MAC), State: link.NoARP, Master: true})
+		}),
+		host("hub's mtu", "mtu 1280", func(d *drifting, b *link.Batch) { b.SetLink(link.Change{Link: link.Named(d.hub), MTU: 1280}) }),
+		host("hub's spanning tree", "bridge settings", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named(d.hub), Bridge: link.BridgeOptions{STP: link.On, MulticastSnooping: link.On}})
+		}),
+		{"hub's name", func(t *testing.T, d *drifting) {
+			t.Helper()
+			hub := indexOf(t, d.hub)
+			d.change(t, d.Place, func(b *link.Batch) {
+				b.SetLink(link.Change{Link: link.Numbered(hub), Up: link.Off})
+				b.SetLink(link.Change{Link: link.Numbered(hub), Rename: "other0"})
+				b.SetLink(link.Change{Link: link.Numbered(hub), Up: link.On})
+			})
+		}, "name other0"},
+		{"route to the network", func(t *testing.T, d *drifting) {
+			t.Helper()
+			hub := indexOf(t, d.hub)
+			d.change(t, d.Place, func(b *link.Batch) {
+				b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("10.1.0.0/24"), Link: hub})
+			})
+		}, "route 10.1.0.0/24"},
+		{"IPv6 route to the network", func(t *testing.T, d *drifting) {
+			t.Helper()
+			hub := indexOf(t, d.hub)
+			d.change(t, d.Place, func(b *link.Batch) {
+				b.DeleteRoute(link.Route{Dst: netip.MustParsePrefix("fd00:1::/64"), Link: hub})
+			})
+		}, "route fd00:1::/64"},
+		{"hub's accept_ra", func(t *testing.T, d *drifting) { d.set(t, "net/ipv6/conf/"+d.hub+"/accept_ra", "2") }, "accept_ra"},
+		{"hub's IPv6", func(t *testing.T, d *drifting) { d.set(t, "net/ipv6/conf/"+d.hub+"/disable_ipv6", "1") }, "disable_ipv6"},
 		{"hub's forwarding", func(t *testing.T, d *drifting) { d.set(t, "net/ipv4/conf/"+d.hub+"/forwarding", "0") }, "forwarding"},
 		{"hub's route_localnet", func(t *testing.T, d *drifting) { d.set(t, "net/ipv4/conf/"+d.hub+"/route_localnet", "0") }, "route_localnet"},
 		inside("interface deleted", "", func(_ *drifting, b *link.Batch) { b.DeleteLink(link.Named("eth0")) }),
@@ -117,6 +160,20 @@ func drifts() []drift {
 		inside("interface's mtu", "", func(d *drifting, b *link.Batch) {
 			b.SetLink(link.Change{Link: link.Numbered(index(d)), MTU: 1280})
 		}),
+		inside("interface's name", "name other0", func(d *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Up: link.Off})
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Rename: "other0"})
+			b.SetLink(link.Change{Link: link.Numbered(index(d)), Up: link.On})
+		}),
+		inside("loopback down", "link lo", func(_ *drifting, b *link.Batch) {
+			b.SetLink(link.Change{Link: link.Named("lo"), Up: link.Off})
+		}),
+		{"interface's IPv6", func(t *testing.T, d *drifting) {
+			t.Helper()
+			if err := d.a.Do(func() error { return sysctl.Write("net/ipv6/conf/eth0/disable_ipv6", "1") }); err != nil {
+				t.Fatal(err)
+			}
+		}, "address fd00:1::"},
 		inside("address inside", "", func(d *drifting, b *link.Batch) {
 			b.DeleteAddress(link.Address{Link: index(d), Prefix: d.at.Endpoint.Addresses[0]})
 		}),
