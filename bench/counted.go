@@ -83,9 +83,9 @@ func (b *bench) onFloor(s *spot, do func(*floor, *spot) error) error {
 
 // repeat is one phase.
 func repeat(p phase, do func(i int) error) error {
-	tell(p)
 	defer tell(betweenPhases)
 	for i := range countedTimes {
+		tell(p)
 		if err := do(i); err != nil {
 			return fmt.Errorf("phase %d, attach %d: %w", p, i, err)
 		}
@@ -93,7 +93,7 @@ func repeat(p phase, do func(i int) error) error {
 	return nil
 }
 
-// tell marks the beginning of a phase: the call fails, but it is reported.
+// tell marks the beginning of an attach of a phase: the call fails, but it is reported.
 func tell(p phase) {
 	_, _ = unix.Write(-1, make([]byte, p))
 }
