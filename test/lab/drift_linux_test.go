@@ -24,6 +24,10 @@ import (
 // repairTime is how long drift may last. Settings are not announced by the kernel, and are looked at twice a second.
 const repairTime = time.Second
 
+// within is how long a repair may take on a machine on which it took so long to set all up: nothing beside the second, unless
+// much else runs.
+func within(setup time.Duration) time.Duration { return repairTime + 3*setup }
+
 // drift is something that others do to what is ours.
 type drift struct {
 	name string
@@ -199,6 +203,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			kerneltest.Run(t, func(t *testing.T) {
+				began := time.Now()
 				w := stage.Build(t)
 				d := &drifting{World: w, nw: w.Network("red", stage.Subnets("10.1.0.0/24", "fd00:1::/64"))}
 				d.a, d.b = w.Server("a", d.nw), w.Server("b", d.nw)
@@ -207,11 +212,12 @@ func TestDriftIsRepaired(t *testing.T) {
 				w.Audit()
 				events := w.Events(t.Context())
 				begin := time.Now()
+				limit := within(begin.Sub(began))
 				x.do(t, d)
-				stage.Await(t, events, repairTime, func(e cnm.Event) bool {
+				stage.Await(t, events, limit, func(e cnm.Event) bool {
 					return e.Object == "drift" && e.Action == "repair" && strings.Contains(e.Name+" "+e.Detail["what"], x.tells)
 				})
-				repaired(t, w, events, begin.Add(repairTime))
+				repaired(t, w, events, begin.Add(limit))
 				stage.Answered(t, append(stage.Every(d.a.Place, d.b.Addresses(d.nw)...), stage.Every(d.b.Place, d.a.Addresses(d.nw)...)...)...)
 				stage.Answered(t, stage.Every(w.Place, d.a.Addresses(d.nw)...)...)
 			})
@@ -232,7 +238,7 @@ func repaired(t *testing.T, w *stage.World, events <-chan cnm.Event, end time.Ti
 		select {
 		case <-events:
 		case <-late.C:
-			t.Fatalf("not repaired within %v:\n%s", repairTime, strings.Join(w.Findings(), "\n"))
+			t.Fatalf("not repaired in time:\n%s", strings.Join(w.Findings(), "\n"))
 		}
 	}
 }
