@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,25 +17,15 @@ import (
 // reader in the runtime's poller, which always waits, makes the call of everybody else as much longer. So the poller does not know
 // the socket, only an epoll instance that reports it a single time.
 type bell struct {
-	socket int      // a descriptor of the socket; ours
+	socket int      // ours
 	file   *os.File // the epoll instance
 	raw    syscall.RawConn
 }
 
 // newBell takes a socket over, also where it fails.
-func newBell(nl *netlink.Conn) (*bell, error) {
-	b := &bell{socket: -1}
-	raw, err := nl.SyscallConn()
-	if err == nil {
-		var dupErr error
-		err = raw.Control(func(fd uintptr) { b.socket, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-		err = errors.Join(err, dupErr)
-	}
-	// The runtime's poller forgets a descriptor that it closes, also while another leads to the same socket.
-	if err = errors.Join(err, nl.Close()); err == nil {
-		err = b.hang()
-	}
-	if err != nil {
+func newBell(socket int) (*bell, error) {
+	b := &bell{socket: socket}
+	if err := b.hang(); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
@@ -87,12 +76,9 @@ func (b *bell) hurry() { _ = b.file.SetReadDeadline(time.Unix(1, 0)) } // the fi
 
 // close closes the socket.
 func (b *bell) close() error {
-	var errs []error
-	if b.socket >= 0 {
-		errs = append(errs, unix.Close(b.socket))
-	}
+	err := unix.Close(b.socket)
 	if b.file != nil {
-		errs = append(errs, b.file.Close())
+		err = errors.Join(err, b.file.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }

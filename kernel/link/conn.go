@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +32,7 @@ const (
 // anything else, and none can be interrupted. A dump blocks the other callers for
 // as long as it takes: audits dial a Conn of their own.
 type Conn struct {
-	nl    *netlink.Conn
+	file  *os.File
 	raw   syscall.RawConn
 	trips atomic.Uint64
 
@@ -64,35 +63,21 @@ var errNoReply = errors.New("the kernel did not answer")
 // the calling thread. The descriptor is not needed afterwards. Entering a
 // namespace needs CAP_SYS_ADMIN in the user namespace that owns it.
 func Dial(fd int) (*Conn, error) {
-	nl, raw, err := dial(fd)
+	socket, err := open(fd)
 	if err != nil {
 		return nil, fmt.Errorf("dial rtnetlink: %w", err)
 	}
-	c := &Conn{nl: nl, raw: raw, in: make([]byte, smallReply)}
+	c := &Conn{file: os.NewFile(uintptr(socket), "rtnetlink"), in: make([]byte, smallReply)}
 	c.send, c.receive, c.wait = c.sendOnce, c.receiveOnce, c.waitOnce
+	if c.raw, err = c.file.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("dial rtnetlink: %w", err), c.file.Close())
+	}
 	return c, nil
-}
-
-// dial opens a socket with extended acknowledgements, strict checking of dump
-// requests, and refusals that do not repeat the request.
-func dial(fd int) (*netlink.Conn, syscall.RawConn, error) {
-	nl, err := netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{NetNS: fd, Strict: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := nl.SetOption(netlink.CapAcknowledge, true); err != nil {
-		return nil, nil, errors.Join(err, nl.Close())
-	}
-	raw, err := nl.SyscallConn()
-	if err != nil {
-		return nil, nil, errors.Join(err, nl.Close())
-	}
-	return nl, raw, nil
 }
 
 // Close closes the socket. A call that is under way ends first or fails with
 // os.ErrClosed.
-func (c *Conn) Close() error { return c.nl.Close() }
+func (c *Conn) Close() error { return c.file.Close() }
 
 // RoundTrips counts the sends since Dial.
 func (c *Conn) RoundTrips() uint64 { return c.trips.Load() }

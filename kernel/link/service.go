@@ -33,11 +33,20 @@ func (c *Conn) HearAddresses() error {
 	if c.service.heard {
 		return nil
 	}
-	if err := c.nl.JoinGroup(unix.RTNLGRP_IPV6_IFADDR); err != nil {
+	if err := c.option(unix.NETLINK_ADD_MEMBERSHIP, unix.RTNLGRP_IPV6_IFADDR); err != nil {
 		return fmt.Errorf("hear of addresses: %w", err)
 	}
 	c.service = service{heard: true, pending: make(map[addressOnLink]struct{})}
 	return nil
+}
+
+// option sets an option of the socket.
+func (c *Conn) option(option, value int) error {
+	var err error
+	if cerr := c.raw.Control(func(fd uintptr) { err = setOption(int(fd), option, value) }); cerr != nil {
+		return os.ErrClosed
+	}
+	return err
 }
 
 // Reset makes the Conn as it was after Dial, for its next user: it hears of no addresses, and what nobody read is gone.
@@ -46,7 +55,7 @@ func (c *Conn) Reset() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.service.heard {
-		if err := c.nl.LeaveGroup(unix.RTNLGRP_IPV6_IFADDR); err != nil {
+		if err := c.option(unix.NETLINK_DROP_MEMBERSHIP, unix.RTNLGRP_IPV6_IFADDR); err != nil {
 			return fmt.Errorf("hear of addresses no more: %w", err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,14 +90,14 @@ type Watcher struct {
 //
 // The caller must receive from Events, or end ctx, for the watcher to end.
 func Watch(ctx context.Context, o WatchOptions) (*Watcher, error) {
-	nl, _, err := dial(o.Namespace)
+	socket, err := open(o.Namespace)
 	if err != nil {
 		return nil, fmt.Errorf("watch rtnetlink: %w", err)
 	}
-	if err := subscribe(nl, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("watch rtnetlink: %w", err), nl.Close())
+	if err := subscribe(socket, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch rtnetlink: %w", err), unix.Close(socket))
 	}
-	bell, err := newBell(nl)
+	bell, err := newBell(socket)
 	if err != nil {
 		return nil, fmt.Errorf("watch rtnetlink: %w", err)
 	}
@@ -108,15 +107,17 @@ func Watch(ctx context.Context, o WatchOptions) (*Watcher, error) {
 	return w, nil
 }
 
-func subscribe(nl *netlink.Conn, o WatchOptions) error {
+func subscribe(socket int, o WatchOptions) error {
 	if o.Buffer == 0 {
 		o.Buffer = defaultBuffer
 	}
-	if err := nl.SetReadBuffer(o.Buffer); err != nil {
-		return err
+	if unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.Buffer) != nil {
+		if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_RCVBUF, o.Buffer); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
 	}
 	if o.AllNamespaces {
-		if err := nl.SetOption(netlink.ListenAllNSID, true); err != nil {
+		if err := setOption(socket, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
 			return err
 		}
 	}
@@ -124,7 +125,7 @@ func subscribe(nl *netlink.Conn, o WatchOptions) error {
 		o.Topics = AllTopics
 	}
 	for _, g := range o.Topics.groups() {
-		if err := nl.JoinGroup(g); err != nil {
+		if err := setOption(socket, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {
 			return fmt.Errorf("group %d: %w", g, err)
 		}
 	}

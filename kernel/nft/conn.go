@@ -56,15 +56,31 @@ const inSize = 64 << 10
 
 // Dial makes a socket.
 func Dial(cfg Config) (*Conn, error) {
-	nl, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: cfg.NetNS})
+	if cfg.NetNS != 0 {
+		nl, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: cfg.NetNS})
+		if err != nil {
+			return nil, fmt.Errorf("netfilter socket: %w", err)
+		}
+		raw, err := nl.SyscallConn()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("netfilter socket: %w", err), nl.Close())
+		}
+		return newConn(nl, raw)
+	}
+	// The runtime's poller does not know the file: it would be woken by each answer, and nobody waits for one there.
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("netfilter socket: %w", err)
 	}
-	raw, err := nl.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("netfilter socket: %w", err), nl.Close())
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, errors.Join(fmt.Errorf("netfilter socket: %w", err), unix.Close(fd))
 	}
-	return newConn(nl, raw)
+	file := os.NewFile(uintptr(fd), "netfilter")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("netfilter socket: %w", err), file.Close())
+	}
+	return newConn(file, raw)
 }
 
 // Inherit makes a Conn of a socket that another process, or an earlier one, has
