@@ -97,37 +97,6 @@ func absolutely(floor, in time.Duration) figure {
 	return atMost(what, ms(in), "ms", absolute)
 }
 
-// measureExisting is an attach into a sandbox that is there.
-func measureExisting(ctx context.Context, b *bench) ([]figure, error) {
-	fl, err := b.floorSide(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	p, err := b.product(ctx)
-	if err != nil {
-		return nil, err
-	}
-	into := side{func(ctx context.Context, i int) (time.Duration, error) {
-		sb, err := p.sandbox(ctx)
-		if err != nil {
-			return 0, err
-		}
-		start := time.Now()
-		err = p.attach(ctx, sb.ID, i%networks)
-		return time.Since(start), err
-	}, p.clear}
-	all, err := alternate(ctx, plan{rounds: b.times(12, 4), per: perRound}, fl, into)
-	if err != nil {
-		return nil, err
-	}
-	f, in := all[0].median(), all[1].median()
-	return []figure{
-		told("floor: attach of an existing sandbox", ms(f), "ms").noted("p99 %s ms", number(ms(all[0].quantile(0.99)))),
-		told("attach of an existing sandbox, in process", ms(in), "ms").noted("p99 %s ms", number(ms(all[1].quantile(0.99)))),
-		atMost("attach of an existing sandbox, over the floor", ratio(in, f), "x", existingFactor).noted("median of pairs %s", number(pairedRatio(all[1], all[0]))),
-	}, nil
-}
-
 // portSpecs are n ports of the host from first on.
 func portSpecs(first, n int) []cnm.PortSpec {
 	specs := make([]cnm.PortSpec, n)
