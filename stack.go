@@ -17,6 +17,9 @@ type Stack interface {
 	// Plug gives the endpoint's link in the namespace its addresses, routes, rules and neighbours. at.Join.Default says
 	// whether the main table's default route is this endpoint's. Plugging again with other records changes what differs.
 	Plug(ctx context.Context, ns OpenNamespace, at Attachment) error
+	// Await waits until the addresses that Plug gave the endpoint answer, which the kernel sees to by itself: the caller may do other
+	// things in between.
+	Await(ctx context.Context, ns OpenNamespace, at Attachment) error
 	// Unplug removes what Plug added beside the link and what goes with it.
 	Unplug(ctx context.Context, ns OpenNamespace, at Attachment) error
 	// Reconcile compares the wanted sandboxes and their attachments with the kernel and repairs it, as a [Reconciler].

@@ -126,6 +126,10 @@ func (s stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachment
 	return s.fuse.step("plug", func() error { return s.stacker.Plug(ctx, ns, at) })
 }
 
+func (s stack) Await(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachment) error {
+	return s.fuse.step("await", func() error { return s.stacker.Await(ctx, ns, at) })
+}
+
 func (s stack) Unplug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachment) error {
 	return s.fuse.step("unplug", func() error { return s.stacker.Unplug(ctx, ns, at) })
 }

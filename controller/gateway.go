@@ -82,6 +82,9 @@ func (c *Controller) plugAndGate(ctx context.Context, ns cnm.OpenNamespace, at c
 	if err := c.stack.Plug(ctx, ns, at); err != nil {
 		return err
 	}
+	if err := c.stack.Await(ctx, ns, at); err != nil {
+		return err
+	}
 	d, err := c.driver(at.Network)
 	if err != nil {
 		return err

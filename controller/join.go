@@ -147,9 +147,13 @@ func (c *Controller) enter(ctx context.Context, u *undo.Stack, e entry) (cnm.Att
 	if err := c.putNames(ctx, u, at.Sandbox, others, append(others, at)); err != nil {
 		return at, err
 	}
+	before := cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}, Joins: []cnm.Join{at.Join}}
+	for _, o := range others {
+		before.Joins = append(before.Joins, o.Join)
+	}
 	at.Join.State, at.Endpoint.State = cnm.Joined, cnm.Joined
 	r := cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}, Joins: append(moved, at.Join)}
-	return at, c.commit(ctx, u, r)
+	return at, c.commitWhile(ctx, u, r, before, func() error { return c.stack.Await(ctx, ns, at) })
 }
 
 // putNames brings the sandbox's name files up to date.

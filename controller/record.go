@@ -47,6 +47,21 @@ func (c *Controller) commit(ctx context.Context, u *undo.Stack, r cnm.Records) e
 	return nil
 }
 
+// commitWhile is commit of what the kernel goes on with by itself: the outcome is recorded meanwhile, and only then is that awaited. A
+// process that is killed in between leaves a finished change; one that fails takes the record back.
+func (c *Controller) commitWhile(ctx context.Context, u *undo.Stack, r, before cnm.Records, await func() error) error {
+	u.Push("restore the record", func(ctx context.Context) error { return c.store.Put(ctx, before) })
+	if err := c.store.Put(ctx, r); err != nil {
+		return err
+	}
+	if err := await(); err != nil {
+		return err
+	}
+	c.table.put(r)
+	u.Commit()
+	return nil
+}
+
 // forget ends objects: out of the store, then out of memory.
 func (c *Controller) forget(ctx context.Context, k cnm.Keys) error {
 	if err := c.store.Drop(ctx, k); err != nil {

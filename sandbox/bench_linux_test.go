@@ -66,7 +66,7 @@ func benchPlug(b *testing.B, plug bool) {
 			if plug {
 				b.StartTimer()
 			}
-			if err := g.stack.Plug(b.Context(), n, at); err != nil {
+			if err := plugAndAwait(b.Context(), g.stack, n, at); err != nil {
 				b.Fatal(err)
 			}
 			b.StopTimer()

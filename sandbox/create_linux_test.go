@@ -232,7 +232,7 @@ func TestHost(t *testing.T) {
 		}
 		before := g.state(sb)
 		at := cnm.Attachment{Sandbox: sb}
-		if err := errors.Join(g.stack.Plug(t.Context(), n, at), g.stack.Unplug(t.Context(), n, at)); err != nil {
+		if err := errors.Join(plugAndAwait(t.Context(), g.stack, n, at), g.stack.Unplug(t.Context(), n, at)); err != nil {
 			t.Error(err)
 		}
 		if after := g.state(sb); after != before {
@@ -281,7 +281,7 @@ func TestVanishing(t *testing.T) {
 		var b link.Batch
 		b.DeleteLink(link.Numbered(1000 + g.links))
 		g.do(link.Here, &b)
-		if err := g.stack.Plug(t.Context(), n, at); !errors.Is(err, cnm.NotFound) {
+		if err := plugAndAwait(t.Context(), g.stack, n, at); !errors.Is(err, cnm.NotFound) {
 			t.Errorf("plugged without its link: %v (%v)", err, cnm.KindOf(err))
 		}
 		if err := g.stack.Unplug(t.Context(), n, at); err != nil {

@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -174,12 +175,20 @@ func (g *stage) do(fd int, b *link.Batch) {
 	}
 }
 
+// plugAndAwait has an endpoint in service.
+func plugAndAwait(ctx context.Context, s *Stack, n *Namespace, at cnm.Attachment) error {
+	if err := s.Plug(ctx, n, at); err != nil {
+		return err
+	}
+	return s.Await(ctx, n, at)
+}
+
 // plug opens, plugs and closes.
 func (g *stage) plug(at cnm.Attachment) {
 	g.tb.Helper()
 	n := g.open(at.Sandbox)
 	defer n.Close()
-	if err := g.stack.Plug(g.tb.Context(), n, at); err != nil {
+	if err := plugAndAwait(g.tb.Context(), g.stack, n, at); err != nil {
 		g.tb.Fatal(err)
 	}
 }

@@ -84,7 +84,7 @@ func TestKept(t *testing.T) {
 			t.Error("two calls have one socket")
 		}
 		at := g.join(sb, 1, nil)
-		if err := g.stack.Plug(t.Context(), one, at); err != nil {
+		if err := plugAndAwait(t.Context(), g.stack, one, at); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(one.Close(), two.Close()); err != nil {

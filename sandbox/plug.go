@@ -16,7 +16,7 @@ import (
 	"github.com/libnetwork/cnm/kernel/sysctl"
 )
 
-// Plug implements [cnm.Stack]. The first plug of a link is one message batch and
+// Plug implements [cnm.Stack]. The endpoint is in service when [Stack.Await] has returned. The first plug of a link is one message batch and
 // reads nothing, preceded by a look at the namespace's files only where the
 // endpoint has sysctls, has no IPv6, may hear of routers, or is in an adopted namespace. Where the
 // kernel answers that something is there already, the namespace is read and what
@@ -57,15 +57,8 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 	if rest != nil {
 		return endpointError(at, rest, "plug endpoint %s into sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
 	}
-	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
 	s.left(n.cookie, link.Link{Index: loopbackIndex, Flags: unix.IFF_UP})
 	s.left(n.cookie, link.Link{Index: p.link.Link.Index, MTU: p.link.MTU, MAC: p.link.MAC, Flags: unix.IFF_UP})
-	if err := serviceable(ctx, n, at); err != nil {
-		return err
-	}
-	if err := s.introduce(n, &at, p.link.Link.Index); err != nil { // it works; its neighbours find out by themselves
-		s.cfg.Log.Warn("neighbours are not told of an endpoint", "endpoint", at.Endpoint.Name, "sandbox", at.Sandbox.Name, "error", err)
-	}
 	return nil
 }
 
@@ -73,12 +66,21 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 // namespaces die at the time.
 const serviceDeadline = 10 * time.Second
 
-// serviceable waits until the endpoint's IPv6 addresses answer.
-func serviceable(ctx context.Context, n *Namespace, at cnm.Attachment) error {
+// Await implements [cnm.Stack]: the endpoint's IPv6 addresses answer, the bridge lets its frames through, and what others
+// change inside is heard of.
+func (s *Stack) Await(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachment) error {
+	n, err := mine(ns)
+	if err != nil || !at.Join.Result.Link.InPlace {
+		return err
+	}
+	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
 	ctx, cancel := context.WithTimeout(ctx, serviceDeadline)
 	defer cancel()
 	if err := n.conn.AwaitAddresses(ctx); err != nil {
 		return endpointError(at, err, "plug endpoint %s into sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
+	}
+	if err := s.introduce(n, &at, at.Join.Result.Link.Index); err != nil { // it works; its neighbours find out by themselves
+		s.cfg.Log.Warn("neighbours are not told of an endpoint", "endpoint", at.Endpoint.Name, "sandbox", at.Sandbox.Name, "error", err)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func TestPlug(t *testing.T) {
 		at := g.join(sb, 1, nil)
 		n := g.open(sb)
 		before := n.RoundTrips()
-		if err := g.stack.Plug(t.Context(), n, at); err != nil {
+		if err := plugAndAwait(t.Context(), g.stack, n, at); err != nil {
 			t.Fatal(err)
 		}
 		if trips := n.RoundTrips() - before; trips != 1 {
@@ -47,7 +47,7 @@ func TestPlug(t *testing.T) {
 			"neighbour 10.1.0.1 02:42:0a:01:00:01 on 101", "neighbour fd00:1::1 02:42:0a:01:00:01 on 101")
 		echo(t, g, sb, []string{"10.1.0.2", "fd00:1::2"})
 
-		if err := g.stack.Plug(t.Context(), n, at); err != nil {
+		if err := plugAndAwait(t.Context(), g.stack, n, at); err != nil {
 			t.Errorf("plugged again: %v", err)
 		}
 		if again := g.state(sb); again != plugged {
@@ -173,7 +173,7 @@ func TestSysctls(t *testing.T) {
 		before := g.state(sb)
 		for key, value := range map[string]string{"net.ipv4.conf.IFNAME.nothing": "1", "net.ipv4.conf.IFNAME.forwarding": "x"} {
 			at.Join.Sysctls = map[string]string{key: value}
-			err := g.stack.Plug(t.Context(), n, at)
+			err := plugAndAwait(t.Context(), g.stack, n, at)
 			var e *cnm.Error
 			if !errors.As(err, &e) || e.Kind != cnm.Invalid || e.Field != "sysctl" {
 				t.Errorf("%s=%s: %v (%v)", key, value, err, cnm.KindOf(err))
