@@ -67,6 +67,7 @@ func BenchmarkCallers(b *testing.B) {
 // BenchmarkStart declares 3,000 endpoints with a published port each, in one transaction that replaces everything.
 func BenchmarkStart(b *testing.B) {
 	kerneltest.Bench(b, func(b *testing.B) {
+		kerneltest.Clear(b, "cnm")
 		for b.Loop() {
 			fw, err := firewall.Open(b.Context(), firewall.Config{})
 			must(b, err)

@@ -69,6 +69,7 @@ func (a attachment) inside(b *link.Batch) {
 // most 31 others. Making and deleting them is not measured.
 func stageBench(b *testing.B, one func(host *link.Conn, a attachment) (sends uint64)) {
 	kerneltest.Bench(b, func(b *testing.B) {
+		kerneltest.Clear(b)
 		host := dial(b)
 		do(b, host, func(batch *link.Batch) {
 			batch.CreateBridge(link.Bridge{
