@@ -111,6 +111,7 @@ func (s swept) Mark(p cnm.Protocol, a netip.AddrPort) uint64 { return s.Sweeper.
 func TestExample(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t) // what runs keeps its network when the program ends
 		reader, writer, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)

@@ -79,6 +79,7 @@ func TestFloorMakesWhatTheProductMakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kerneltest.Run(t, func(t *testing.T) {
+				kerneltest.Clear(t)
 				b := newBench(t)
 				want := productAttachment(t, b)
 				h, w := must(b.floor(t.Context()))(t), must(b.worker(t.Context(), 0))(t)
@@ -129,6 +130,7 @@ func compare(t *testing.T, where string, ofProduct, ofFloor func() []string) {
 func TestFloorCountsItsTrips(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t)
 		b := newBench(t)
 		h, w := must(b.floor(t.Context()))(t), must(b.worker(t.Context(), 0))(t)
 		s := h.spot(1)
@@ -149,6 +151,7 @@ func TestFloorCountsItsTrips(t *testing.T) {
 func TestFloorRefused(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t)
 		b := newBench(t)
 		h, w := must(b.floor(t.Context()))(t), must(b.worker(t.Context(), 0))(t)
 		s, twin := h.spot(0), h.spot(0)

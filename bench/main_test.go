@@ -148,6 +148,7 @@ func TestForeign(t *testing.T) {
 func TestTrips(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t)
 		figures := must(measureTrips(t.Context(), &bench{dir: t.TempDir()}))(t)
 		for _, f := range figures {
 			if strings.HasPrefix(f.What, "floor") && f.Value != 3 {
@@ -164,6 +165,7 @@ func TestTrips(t *testing.T) {
 func TestDaemonProcess(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t)
 		dir := t.TempDir()
 		d := must(newDaemonProcess(t.Context(), dir))(t)
 		must(d.attachNew(t.Context(), 0))(t)

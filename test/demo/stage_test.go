@@ -25,6 +25,7 @@ import (
 func onStage(t *testing.T, fn func(t *testing.T, st *stage)) {
 	t.Helper()
 	kerneltest.Run(t, func(t *testing.T) {
+		kerneltest.Clear(t)
 		st, err := buildStage(t.Context())
 		if err != nil {
 			t.Fatal(err)
