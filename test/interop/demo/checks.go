@@ -19,7 +19,7 @@ import (
 // checkNetwork wants the network with both, and its subnets.
 func checkNetwork(_ context.Context, w *world) error {
 	if got := w.docker.Run("network", "ls", "--filter", "driver=cnm", "--format", "{{.Name}}"); got != red {
-		return fmt.Errorf("Docker's networks of ours are %q, want %s", got, red)
+		return fmt.Errorf("of our networks docker has %q, want %s", got, red)
 	}
 	var all []struct {
 		Name    string

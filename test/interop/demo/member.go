@@ -76,8 +76,8 @@ func (w *world) join(name string) {
 		return
 	}
 	m := plan(name)
-	make := map[string]func(*member){"docker": w.runDocker, "runc": w.runBundle, "process": w.runProcess}
-	make[m.kind](m)
+	run := map[string]func(*member){"docker": w.runDocker, "runc": w.runBundle, "process": w.runProcess}
+	run[m.kind](m)
 	w.members[name] = m
 	w.awaitServer(m)
 }
@@ -170,7 +170,9 @@ func (w *world) runBundle(m *member) {
 	}
 	w.cnm.Run(args...)
 	b.Try(m.name, "run", "--detach").Must(w, "runc run")
-	var state struct{ PID int }
+	var state struct {
+		PID int `json:"pid"`
+	}
 	if err := json.Unmarshal([]byte(b.Try(m.name, "state").Must(w, "runc state")), &state); err != nil {
 		w.Fatal(err)
 	}
