@@ -6,6 +6,7 @@ package interop_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,56 +20,63 @@ func managers() map[string][]string {
 	return map[string][]string{"docker": nil, "ours": {"--ipam-driver", "cnm"}}
 }
 
-// Addresses are given, of a range, never a reserved one, of the first subnet that has one; a container keeps what it was given over a restart.
+// Addresses are given, of a range, never a reserved one; a container keeps what it was given over a restart.
 func TestDockerAddresses(t *testing.T) {
-	for name, manager := range managers() {
-		t.Run(name, func(t *testing.T) {
-			onDocker(t, engine.DockerOptions{}, func(k *docked) {
-				k.d.Run(slices.Concat([]string{"network", "create", "--driver", "cnm", "--ipv6",
-					"--subnet", "10.80.1.0/24", "--gateway", "10.80.1.254", "--ip-range", "10.80.1.64/30", "--aux-address", "printer=10.80.1.64", "--aux-address", "router=10.80.1.65",
-					"--subnet", "fd80:1::/64", "--gateway", "fd80:1::fe", "--ip-range", "fd80:1::4:0/112"}, manager, []string{"net"})...)
-				k.d.Run(slices.Concat([]string{"network", "create", "--driver", "cnm", "--subnet", "10.80.2.0/24", "--subnet", "10.80.3.0/24"}, manager, []string{"two"})...)
-				k.sleeper("first", "two", "--ip", "10.80.2.7")
-				k.sleeper("second", "two", "--ip", "10.80.3.7")
-				if !k.ping("first", "-4", "10.80.3.7") {
-					k.Error("the second subnet of a network is not reached from the first")
-				}
-				for i, want := range []string{"10.80.1.66", "10.80.1.67"} {
-					box := fmt.Sprintf("box-%d", i)
-					k.sleeper(box, "net")
-					got := k.addresses(box, "net")
-					if got[0] != want || !netip.MustParsePrefix("fd80:1::4:0/112").Contains(netip.MustParseAddr(got[1])) {
-						k.Errorf("%s has %q, want %s and one of the range", box, got, want)
-					}
-				}
-				var gateways []string
-				for _, r := range k.routes("box-0") {
-					if r.Dst.Bits() == 0 {
-						gateways = append(gateways, r.Gateway.String())
-					}
-				}
-				if slices.Sort(gateways); fmt.Sprint(gateways) != "[10.80.1.254 fd80:1::fe]" {
-					k.Errorf("the gateways are %v", gateways)
-				}
-				k.sleeper("given", "net", "--ip", "10.80.1.77", "--ip6", "fd80:1::77", "--mac-address", "02:00:00:00:00:77", "--restart", "always")
-				has := func() {
-					k.Helper()
-					if got := k.addresses("given", "net"); fmt.Sprint(got) != "[10.80.1.77 fd80:1::77]" {
-						k.Errorf("it has %q", got)
-					}
-					if got := k.inside("given", "cat /sys/class/net/eth0/address; ip -o addr show dev eth0"); !strings.HasPrefix(got, "02:00:00:00:00:77") ||
-						!strings.Contains(got, " 10.80.1.77/24 ") || !strings.Contains(got, " fd80:1::77/64 ") {
-						k.Errorf("inside it has %q", got)
-					}
-				}
-				has()
-				k.reaches("box-0", "given")
-				k.d.Run("restart", "--time", "0", "given")
-				has()
-				k.refused([]string{map[string]string{"docker": "in use", "ours": "10.80.1.77 is that of endpoint"}[name]}, "run", "--network", "net", "--ip", "10.80.1.77", engine.Image, "true")
-				k.refused([]string{"10.9.9.9"}, "run", "--network", "net", "--ip", "10.9.9.9", engine.Image, "true")
-			})
-		})
+	onDocker(t, engine.DockerOptions{}, func(k *docked) {
+		inUse := map[string]string{"docker": "in use", "ours": ".77 is that of endpoint"}
+		for n, name := range slices.Sorted(maps.Keys(managers())) {
+			k.givesAddresses(10*n, name, inUse[name], managers()[name]...)
+		}
+	})
+}
+
+func (k *docked) givesAddresses(n int, name, inUse string, manager ...string) {
+	k.Helper()
+	four, six := func(host string) string { return fmt.Sprintf("10.80.%d.%s", n, host) }, func(host string) string { return fmt.Sprintf("fd80:%d::%s", n+1, host) }
+	net, two, box := "net-"+name, "two-"+name, "box-"+name
+	k.d.Run(slices.Concat([]string{"network", "create", "--driver", "cnm", "--ipv6",
+		"--subnet", four("0/24"), "--gateway", four("254"), "--ip-range", four("64/30"), "--aux-address", "printer=" + four("64"), "--aux-address", "router=" + four("65"),
+		"--subnet", six("/64"), "--gateway", six("fe"), "--ip-range", six("4:0/112")}, manager, []string{net})...)
+	for i, want := range []string{four("66"), four("67")} {
+		name := fmt.Sprintf("%s-%d", box, i)
+		k.sleeper(name, net)
+		got := k.addresses(name, net)
+		if got[0] != want || !netip.MustParsePrefix(six("4:0/112")).Contains(netip.MustParseAddr(got[1])) {
+			k.Errorf("%s has %q, want %s and one of the range", name, got, want)
+		}
+	}
+	var gateways []string
+	for _, r := range k.routes(box + "-0") {
+		if r.Dst.Bits() == 0 {
+			gateways = append(gateways, r.Gateway.String())
+		}
+	}
+	if slices.Sort(gateways); fmt.Sprint(gateways) != fmt.Sprintf("[%s %s]", four("254"), six("fe")) {
+		k.Errorf("the gateways are %v", gateways)
+	}
+	k.sleeper(box, net, "--ip", four("77"), "--ip6", six("77"), "--mac-address", "02:00:00:00:00:77", "--restart", "always")
+	has := func() {
+		k.Helper()
+		if got := k.addresses(box, net); fmt.Sprint(got) != fmt.Sprintf("[%s %s]", four("77"), six("77")) {
+			k.Errorf("it has %q", got)
+		}
+		if got := k.inside(box, "cat /sys/class/net/eth0/address; ip -o addr show dev eth0"); !strings.HasPrefix(got, "02:00:00:00:00:77") ||
+			!strings.Contains(got, " "+four("77/24 ")) || !strings.Contains(got, " "+six("77/64 ")) {
+			k.Errorf("inside it has %q", got)
+		}
+	}
+	has()
+	k.reaches(box+"-0", box)
+	k.d.Run("restart", "--time", "0", box)
+	has()
+	k.refused([]string{inUse}, "run", "--network", net, "--ip", four("77"), engine.Image, "true")
+	k.refused([]string{"10.9.9.9"}, "run", "--network", net, "--ip", "10.9.9.9", engine.Image, "true")
+
+	k.d.Run(slices.Concat([]string{"network", "create", "--driver", "cnm", "--subnet", fmt.Sprintf("10.81.%d.0/24", n), "--subnet", fmt.Sprintf("10.82.%d.0/24", n)}, manager, []string{two})...)
+	k.sleeper(box+"-first", two, "--ip", fmt.Sprintf("10.81.%d.7", n))
+	k.sleeper(box+"-second", two, "--ip", fmt.Sprintf("10.82.%d.7", n))
+	if !k.ping(box+"-first", "-4", fmt.Sprintf("10.82.%d.7", n)) {
+		k.Error("the second subnet of a network is not reached from the first")
 	}
 }
 

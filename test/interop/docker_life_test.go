@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -144,8 +143,8 @@ func TestDockerBeside(t *testing.T) {
 	})
 }
 
-// A project of docker-compose has its own addresses, aliases and internal networks, is scaled, and comes up again.
-func TestDockerComposeProject(t *testing.T) {
+// A project of docker-compose is on our networks when one line of each says so; it has its own addresses, aliases and internal networks, and is scaled.
+func TestDockerCompose(t *testing.T) {
 	onDocker(t, engine.DockerOptions{}, func(k *docked) {
 		k.p.Write("/run/shop/docker-compose.yml", `
 version: "2.4"
@@ -161,29 +160,26 @@ networks:
     enable_ipv6: true
     driver_opts: {com.docker.network.driver.mtu: "1400"}
     ipam: {driver: cnm, config: [{subnet: 10.80.1.0/24}, {subnet: "fd80:1::/64", gateway: "fd80:1::1"}]}
-  back: {driver: cnm, internal: true}
+  back: {driver: cnm, internal: true, enable_ipv6: true, ipam: {driver: cnm}}
 `)
-		for range 2 {
-			k.d.Compose("/run/shop", "up", "--detach", "--scale", "job=2").Must(k, "docker-compose up")
-			for _, host := range []string{place.Host4, "[" + place.Host6 + "]"} {
-				if got := fetch(k.T, k.p.Neighbour, "http://"+host+":8080/hostname"); got == "" {
-					k.Errorf("at %s web serves nothing", host)
-				}
+		k.d.Compose("/run/shop", "up", "--detach", "--scale", "job=2").Must(k, "docker-compose up")
+		for _, host := range []string{place.Host4, "[" + place.Host6 + "]"} {
+			if got := fetch(k.T, k.p.Neighbour, "http://"+host+":8080/hostname"); got == "" {
+				k.Errorf("at %s web serves nothing", host)
 			}
-			inside := func(service string, command ...string) string {
-				return k.d.Compose("/run/shop", slices.Concat([]string{"exec", "-T", service}, command)...).Must(k, command...)
-			}
-			inside("web", "ping", "-c", "1", "store")
-			inside("job", "ping", "-c", "1", "-4", "shop")
-			inside("job", "ping", "-c", "1", "-6", "shop")
-			if got := inside("web", "ip", "-o", "addr"); !strings.Contains(got, " 10.80.1.10/24 ") || !strings.Contains(got, " fd80:1::10/64 ") {
-				k.Errorf("web has %s", got)
-			}
-			if got := len(strings.Fields(k.c.Run("endpoint", "ls", "--quiet"))); got != 5 {
-				k.Errorf("we have %d endpoints, want 5", got)
-			}
-			k.d.Compose("/run/shop", "down", "--timeout", "0").Must(k, "docker-compose down")
-			left(k.T, k.c)
 		}
+		for from, to := range map[string]string{"shop_web_1": "store", "shop_job_2": "shop"} {
+			if !k.ping(from, "-6", to) || !k.ping(from, "-4", to) {
+				k.Errorf("%s does not reach %s", from, to)
+			}
+		}
+		if got := k.inside("shop_web_1", "ip -o addr"); !strings.Contains(got, " 10.80.1.10/24 ") || !strings.Contains(got, " fd80:1::10/64 ") {
+			k.Errorf("web has %s", got)
+		}
+		if got := len(strings.Fields(k.c.Run("endpoint", "ls", "--quiet"))); got != 5 {
+			k.Errorf("we have %d endpoints, want 5", got)
+		}
+		k.d.Compose("/run/shop", "down", "--timeout", "0").Must(k, "docker-compose down")
+		left(k.T, k.c)
 	})
 }

@@ -142,6 +142,7 @@ func TestDockerNames(t *testing.T) {
 		if got := k.lookup("second", "guest"); got != nil {
 			k.Errorf("guest is gone and is %v", got)
 		}
+		k.nameFiles()
 	})
 }
 
@@ -154,42 +155,39 @@ func (k *docked) sorted(name, network string) []string {
 }
 
 // The hosts file has the container's own addresses of both families, of the networks that it is on, and what was asked for; the resolver is Docker's.
-func TestDockerNameFiles(t *testing.T) {
-	onDocker(t, engine.DockerOptions{}, func(k *docked) {
-		k.network("net", 1)
-		k.network("second", 2)
-		k.sleeper("box", "net", "--hostname", "www", "--add-host", "printer:192.0.2.9", "--dns-search", "example.org")
-		lines := func(want map[string]int) {
-			k.Helper()
-			hosts := strings.Split(k.inside("box", "cat /etc/hosts"), "\n")
-			for line, n := range want {
-				got := 0
-				for _, h := range hosts {
-					if strings.Join(strings.Fields(h), " ") == line {
-						got++
-					}
-				}
-				if got != n {
-					k.Errorf("hosts has %d lines %q, want %d:\n%s", got, line, n, strings.Join(hosts, "\n"))
+func (k *docked) nameFiles() {
+	k.Helper()
+	k.sleeper("box", "net", "--hostname", "www", "--add-host", "printer:192.0.2.9", "--dns-search", "example.org")
+	lines := func(want map[string]int) {
+		k.Helper()
+		hosts := strings.Split(k.inside("box", "cat /etc/hosts"), "\n")
+		for line, n := range want {
+			got := 0
+			for _, h := range hosts {
+				if strings.Join(strings.Fields(h), " ") == line {
+					got++
 				}
 			}
-		}
-		own := func(network string, n int, all map[string]int) map[string]int {
-			for _, a := range k.addresses("box", network) {
-				all[a+" www"] = n
+			if got != n {
+				k.Errorf("hosts has %d lines %q, want %d:\n%s", got, line, n, strings.Join(hosts, "\n"))
 			}
-			return all
 		}
-		k.d.Run("network", "connect", "second", "box")
-		then := own("second", 0, map[string]int{})
-		lines(own("second", 1, own("net", 1, map[string]int{"192.0.2.9 printer": 1})))
-		k.d.Run("network", "disconnect", "second", "box")
-		if k.d.Generation == engine.Current { // 20.10 takes the lines of all networks away with one's
-			own("net", 1, then)
+	}
+	own := func(network string, n int, all map[string]int) map[string]int {
+		for _, a := range k.addresses("box", network) {
+			all[a+" www"] = n
 		}
-		lines(then)
-		if got := k.inside("box", "cat /etc/resolv.conf"); !strings.Contains(got, "nameserver 127.0.0.11") || !strings.Contains(got, "search example.org") {
-			k.Errorf("resolv.conf:\n%s", got)
-		}
-	})
+		return all
+	}
+	k.d.Run("network", "connect", "other", "box")
+	then := own("other", 0, map[string]int{})
+	lines(own("other", 1, own("net", 1, map[string]int{"192.0.2.9 printer": 1})))
+	k.d.Run("network", "disconnect", "other", "box")
+	if k.d.Generation == engine.Current { // 20.10 takes the lines of all networks away with one's
+		own("net", 1, then)
+	}
+	lines(then)
+	if got := k.inside("box", "cat /etc/resolv.conf"); !strings.Contains(got, "nameserver 127.0.0.11") || !strings.Contains(got, "search example.org") {
+		k.Errorf("resolv.conf:\n%s", got)
+	}
 }

@@ -52,8 +52,9 @@ func TestDockerOptions(t *testing.T) {
 	})
 }
 
-// What is unknown or cannot be done is refused by its name, and leaves nothing.
-func TestDockerOptionsRefused(t *testing.T) {
+// What is unknown or cannot be done is refused by its name, and leaves nothing; an endpoint's interface has the name and the settings that it is given,
+// where Docker lets us.
+func TestDockerEndpointOptions(t *testing.T) {
 	onDocker(t, engine.DockerOptions{}, func(k *docked) {
 		for option, texts := range map[string][]string{
 			"colour=red":                                       {`"colour"`},
@@ -74,17 +75,8 @@ func TestDockerOptionsRefused(t *testing.T) {
 		k.network("second", 2)
 		k.refused([]string{`"colour"`}, "network", "connect", "--driver-opt", "colour=red", "second", "box")
 		k.refused([]string{"IFNAME"}, "network", "connect", "--driver-opt", "com.docker.network.endpoint.sysctls=net.ipv4.ip_forward=1", "second", "box")
-		k.d.Run("network", "connect", "second", "box")
 		k.refused([]string{"swarm"}, "network", "create", "--driver", "cnm", "--scope", "swarm", "wide")
-	})
-}
 
-// An endpoint's interface has the name and the settings that it is given, where Docker lets us.
-func TestDockerEndpointOptions(t *testing.T) {
-	onDocker(t, engine.DockerOptions{}, func(k *docked) {
-		k.network("net", 1)
-		k.network("second", 2)
-		k.sleeper("box", "net")
 		const name, settings = "com.docker.network.endpoint.ifname=", "com.docker.network.endpoint.sysctls="
 		const values = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.forwarding=0,net.ipv6.conf.IFNAME.accept_ra=2"
 		show := func(box, link string) string {

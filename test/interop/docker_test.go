@@ -232,32 +232,6 @@ func TestDockerConnects(t *testing.T) {
 	})
 }
 
-// A project of docker-compose is on our network when one line says so.
-func TestDockerCompose(t *testing.T) {
-	onDocker(t, engine.DockerOptions{}, func(k *docked) {
-		k.p.Write("/run/shop/docker-compose.yml", `
-version: "2.4"
-services:
-  web: {image: busybox, init: true, command: httpd -f -h /etc, networks: [front], ports: ["8080:80"]}
-  db: {image: busybox, init: true, command: sleep 1000, networks: [front]}
-networks:
-  front:
-    driver: cnm
-`)
-		k.d.Compose("/run/shop", "up", "--detach").Must(k, "docker-compose up")
-		if got := fetch(k.T, k.p.Neighbour, "http://"+place.Host4+":8080/hostname"); got == "" {
-			k.Error("web serves nothing")
-		}
-		k.d.Compose("/run/shop", "exec", "-T", "db", "ping", "-c", "1", "web").Must(k, "ping web")
-		if got := k.c.Run("endpoint", "ls", "--quiet"); len(strings.Fields(got)) != 2 {
-			k.Errorf("our endpoints are %q, want two", got)
-		}
-		k.d.Compose("/run/shop", "rm", "--stop", "--force").Must(k, "docker-compose rm")
-		left(k.T, k.c) // the network would take them with it
-		k.d.Compose("/run/shop", "down").Must(k, "docker-compose down")
-	})
-}
-
 // Containers are reached while our daemon is not there, and after it is again; then all is as before.
 func TestDockerSurvivesOurEnd(t *testing.T) {
 	onDocker(t, engine.DockerOptions{}, func(k *docked) {
