@@ -56,6 +56,9 @@ func TestPlugIntroduces(t *testing.T) {
 		next := g.join(g.sandbox("next"), 1, func(at *cnm.Attachment) { at.Network = first.Network })
 		old, addrs := link.MAC{2, 9}, []netip.Addr{next.Endpoint.Addresses[0].Addr(), next.Endpoint.Addresses[1].Addr()}
 		next.Endpoint.MAC[5] = 77
+		// A link forgets its neighbours when the kernel finds, some time after its birth, that it has no carrier: so it is plugged once before.
+		g.plug(next)
+		g.stack.holders.found(&first)
 		var b link.Batch
 		for _, a := range addrs {
 			b.ReplaceNeighbour(link.Neighbour{Link: 1002, Addr: a, MAC: old, State: link.Reachable})
