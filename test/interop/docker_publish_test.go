@@ -38,7 +38,6 @@ func TestDockerPublishesEveryProtocol(t *testing.T) {
 		}
 		k.answers(k.p.Host, "tcp", "tcp 1", at("8001", local()...)...)
 		k.answers(k.p.Host, "udp", "udp 1", at("8001", "127.0.0.1")...)
-		k.answers(k.p.Neighbour, "tcp", "tcp 1", "[fe80::1%eth0]:8001")
 		k.sctp("box", 8132, 7)
 		for i := range 3 {
 			k.answers(k.p.Neighbour, "tcp", "tcp "+strconv.Itoa(90+i), at(strconv.Itoa(8100+i), lan()...)...)
