@@ -120,16 +120,17 @@ func TestFilesRefuses(t *testing.T) {
 	for what, occupy := range map[string]func(path string) error{
 		"symlink":   func(path string) error { return os.Symlink(victim, path) },
 		"fifo":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
-		"directory": func(path string) error { return os.Mkdir(path, 0o755) },
+		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "inside"), 0o755) },
 	} {
 		path := filepath.Join(base, "hosts")
 		if err := occupy(path); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := n.Files(t.Context(), box(nil), nil); err == nil {
-			t.Errorf("wrote through a %s", what)
-		} else {
-			t.Log(err)
+		if err := n.Put(t.Context(), box(nil), nil); err != nil {
+			t.Errorf("in the place of a %s: %v", what, err)
+		}
+		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("the %s is still there: %v", what, err)
 		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)

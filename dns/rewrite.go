@@ -21,7 +21,12 @@ const rewriteMax = 1 << 20
 // Somebody may read meanwhile, hence the order of [steps]. Within one step the
 // kernel promises a reader nothing, but it copies a few hundred bytes in one go.
 func rewrite(root *os.Root, name string, content []byte) (err error) {
-	// A symbolic link or FIFO put here by another would not be ours to write through.
+	// What another put under the name is not ours to write through, and must not keep the sandbox from its end: it goes.
+	if info, err := root.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		if err := root.RemoveAll(name); err != nil {
+			return cnm.Errorf(cnm.Internal, "remove name file %s, which is no regular file but %v: %w", name, info.Mode().Type(), err)
+		}
+	}
 	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return cnm.Errorf(cnm.Internal, "open name file %s: %w", name, err)
