@@ -73,6 +73,6 @@ func choose(f cnm.Family, pools []DefaultPool, size int, used []Used) (netip.Pre
 	if more := len(full) - most; more > 0 {
 		full = append(full[:most], fmt.Sprintf("and %d more", more))
 	}
-	return netip.Prefix{}, cnm.FieldErrorf(cnm.Exhausted, fieldSubnet, "every default %s pool is taken (%s); choose a subnet with --subnet or configure more pools",
+	return netip.Prefix{}, cnm.FieldErrorf(cnm.Exhausted, fieldSubnet, "every default %s pool is taken (%s); choose a subnet with --subnet",
 		f, strings.Join(full, ", "))
 }

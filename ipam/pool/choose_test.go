@@ -202,7 +202,7 @@ func TestChooseErrors(t *testing.T) {
 	}{
 		{
 			given(""), cnm.Exhausted,
-			"every default IPv4 pool is taken (10.8.0.0/24 by route 10.8.0.0/16 dev tun0, 10.9.0.0/24 by resolver 10.9.0.1); choose a subnet with --subnet or configure more pools",
+			"every default IPv4 pool is taken (10.8.0.0/24 by route 10.8.0.0/16 dev tun0, 10.9.0.0/24 by resolver 10.9.0.1); choose a subnet with --subnet",
 		},
 		{
 			given("10.8.7.0/24"), cnm.Invalid,
@@ -224,7 +224,7 @@ func TestChooseErrors(t *testing.T) {
 		{
 			cnm.PoolRequest{Network: nw, Family: cnm.IPv4, Options: map[string]string{"ipv4-size": "16"}},
 			cnm.Exhausted,
-			"every default IPv4 pool is taken (10.8.0.0/24 is longer than /16, 10.9.0.0/24 is longer than /16); choose a subnet with --subnet or configure more pools",
+			"every default IPv4 pool is taken (10.8.0.0/24 is longer than /16, 10.9.0.0/24 is longer than /16); choose a subnet with --subnet",
 		},
 		{
 			cnm.PoolRequest{Family: 5}, cnm.Invalid, "family 5 is neither IPv4 (4) nor IPv6 (6)",
