@@ -31,13 +31,25 @@ func (c *Controller) collectIfGone(ctx context.Context, id cnm.SandboxID) {
 		c.noteReconcile(ctx, "sandbox "+sb.Name, err)
 		return
 	}
-	if err := c.DeleteSandbox(ctx, id); err != nil {
-		if !errors.Is(err, cnm.NotFound) {
-			c.noteReconcile(ctx, "sandbox "+sb.Name, err)
-		}
+	err = c.DeleteSandbox(ctx, id)
+	if err != nil && !errors.Is(err, cnm.NotFound) {
+		c.noteReconcile(ctx, "sandbox "+sb.Name, err)
 		return
 	}
-	c.tell(cnm.Event{Object: "sandbox", Action: "collect", Sandbox: id, Name: sb.Name})
+	c.collected.Add(1)
+	if err == nil {
+		c.log.InfoContext(ctx, "collected, its namespace is gone", "sandbox", sb.Name)
+		c.tell(cnm.Event{Object: "sandbox", Action: "collect", Sandbox: id, Name: sb.Name})
+	}
+}
+
+// collectEnded collects every adopted sandbox whose namespace is gone. Where another call is at it already it waits for that.
+func (c *Controller) collectEnded(ctx context.Context) {
+	for _, sb := range c.Records(ctx).Sandboxes {
+		if !sb.Owned && !sb.Host && (sb.State == cnm.Ready || sb.State == cnm.Deleting) {
+			c.collectIfGone(ctx, sb.ID)
+		}
+	}
 }
 
 // report makes an event and a log line of each drift.

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	cnm "github.com/libnetwork/cnm"
@@ -45,13 +46,15 @@ type Controller struct {
 	together   cnm.Together
 	now        func() time.Time
 
-	table    *table
-	claims   *claims
-	events   *events
-	ahead    *reserve
-	owed     chan struct{} // has one token when something was left half done
-	readOnly error         // why nothing may be changed; set by New only
-	building bool          // what is missing was never there in this boot; true only inside New
+	table  *table
+	claims *claims
+	events *events
+	ahead  *reserve
+	owed   chan struct{} // has one token when something was left half done
+	// collected counts the sandboxes that were found to have ended.
+	collected atomic.Uint64
+	readOnly  error // why nothing may be changed; set by New only
+	building  bool  // what is missing was never there in this boot; true only inside New
 }
 
 // New takes the records that the store loaded, brings the kernel to what they say and returns a controller that is

@@ -14,6 +14,20 @@ import (
 // written. The ports of publish belong, per family, to the endpoint that holds the default route in the end. On an error nothing has
 // changed.
 func (c *Controller) Provide(ctx context.Context, spec cnm.SandboxSpec, on []cnm.AttachSpec, publish []cnm.PortSpec) (sb cnm.Sandbox, at []cnm.Attachment, files cnm.NameFiles, err error) {
+	before := c.collected.Load()
+	sb, at, files, err = c.provide(ctx, spec, on, publish)
+	if !errors.Is(err, cnm.Exists) {
+		return sb, at, files, err
+	}
+	// Whoever comes after a container that ended, and wants what that had, may be faster than the news of the end.
+	c.collectEnded(ctx)
+	if c.collected.Load() == before {
+		return sb, at, files, err
+	}
+	return c.provide(ctx, spec, on, publish)
+}
+
+func (c *Controller) provide(ctx context.Context, spec cnm.SandboxSpec, on []cnm.AttachSpec, publish []cnm.PortSpec) (sb cnm.Sandbox, at []cnm.Attachment, files cnm.NameFiles, err error) {
 	if sb, err = c.CreateSandbox(ctx, spec); err != nil {
 		return sb, nil, files, err
 	}

@@ -88,3 +88,27 @@ func TestNameOfTheDead(t *testing.T) {
 		}
 	})
 }
+
+// TestPortOfTheDead: so is the port that it published, and its address.
+func TestPortOfTheDead(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t) // it does not run, so that nothing is collected unasked
+		red := r.network("red")
+		old := r.adopted("web")
+		was := r.attach(old, red, func(s *cnm.AttachSpec) { s.Endpoint.Publish = ports80(t, "8080:80") })
+		provide := func() error {
+			_, _, _, err := r.Provide(t.Context(), cnm.SandboxSpec{Name: "next"},
+				[]cnm.AttachSpec{{Network: red.ID, Endpoint: cnm.EndpointSpec{Addresses: []netip.Addr{was.Endpoint.Addresses[0].Addr()}}}}, ports80(t, "8080:80"))
+			return err
+		}
+		r.is(provide(), cnm.Exists)
+		r.ok(netns.Unpin(filepath.Join(foreignDir, "web")))
+		r.pins = nil
+		r.ok(provide())
+		if all := r.Records(t.Context()); len(all.Sandboxes) != 1 || all.Sandboxes[0].Name != "next" || len(all.Endpoints) != 1 {
+			t.Errorf("there are %+v", all)
+		}
+		r.check()
+	})
+}

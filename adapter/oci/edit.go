@@ -25,6 +25,8 @@ type Setup struct {
 	Sandbox wire.Entry
 	// Files mounts hosts, resolv.conf and hostname.
 	Files bool
+	// Poststop has the runtime call us at the container's end too, and wait. Without, the daemon sees the end by itself.
+	Poststop bool
 }
 
 // Command is a program with its further arguments.
@@ -210,8 +212,12 @@ func (e *editor) attach(s *Setup) {
 	})
 	e.annotate(s.Annotations)
 	e.within(e.root, "hooks", func(o *object) {
-		for _, h := range []struct{ key, stage string }{{"createRuntime", StageCreate}, {"poststop", StageDelete}} {
-			e.add(o, h.key, hook{Path: s.Hook.Path, Args: append([]string{"cnm", hookWord, h.stage}, s.Hook.Args...), Timeout: hookTimeout})
+		add := func(moment, stage string) {
+			e.add(o, moment, hook{Path: s.Hook.Path, Args: append([]string{"cnm", hookWord, stage}, s.Hook.Args...), Timeout: hookTimeout})
+		}
+		add("createRuntime", StageCreate)
+		if s.Poststop {
+			add("poststop", StageDelete)
 		}
 	})
 	if s.Files {

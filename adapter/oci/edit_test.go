@@ -40,7 +40,7 @@ func sample(t testing.TB, name string) []byte {
 func networks() Setup {
 	return Setup{
 		Hook:        Command{Path: "/usr/bin/cnm", Args: []string{"--socket", "/run/x&y.sock"}},
-		Annotations: map[string]string{"networks": "web,db", "publish": "8080:80"}, Files: true,
+		Annotations: map[string]string{"networks": "web,db", "publish": "8080:80"}, Files: true, Poststop: true,
 	}
 }
 
@@ -168,4 +168,19 @@ func FuzzEdit(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The runtime calls at the end only where that is wanted, and no more when it is not.
+func TestEditPoststop(t *testing.T) {
+	t.Parallel()
+	s := networks()
+	with, _, err := Edit([]byte("{}"), s)
+	if err != nil || !bytes.Contains(with, []byte(`"poststop"`)) {
+		t.Fatalf("%s (%v)", with, err)
+	}
+	s.Poststop = false
+	without, _, err := Edit(with, s)
+	if err != nil || bytes.Contains(without, []byte(`"poststop"`)) || !bytes.Contains(without, []byte(`"createRuntime"`)) {
+		t.Errorf("%s (%v)", without, err)
+	}
 }

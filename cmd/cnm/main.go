@@ -47,7 +47,7 @@ func prepare(b cli.Bundle) ([]string, error) {
 		return nil, err
 	}
 	return oci.Prepare(b.Dir, oci.Setup{
-		Hook: oci.Command{Path: exe, Args: b.HookArgs}, Annotations: b.Annotations, Sandbox: b.Sandbox, Files: b.Files,
+		Hook: oci.Command{Path: exe, Args: b.HookArgs}, Annotations: b.Annotations, Sandbox: b.Sandbox, Files: b.Files, Poststop: b.Poststop,
 	})
 }
 

@@ -22,6 +22,7 @@ type Bundle struct {
 	Annotations map[string]string // by their keys without our prefix
 	Sandbox     wire.Entry        // in place of annotations: the sandbox it is started in
 	Files       bool              // mount hosts, resolv.conf and hostname
+	Poststop    bool              // be called at the container's end too
 }
 
 // hookWord is what runtimes execute.
@@ -76,6 +77,7 @@ type bundleFlags struct {
 	sandbox string
 	remove  bool
 	files   bool
+	stop    bool
 }
 
 func (f *bundleFlags) add(c *cobra.Command) {
@@ -98,9 +100,11 @@ func (f *bundleFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.host, "hostname", "", "the container's name in its hosts file (default: the hostname of config.json)")
 	fl.StringArrayVar(&f.set, "set", nil, "further annotation, as KEY=VALUE without the prefix org.libnetwork.; repeatable")
 	fl.BoolVar(&f.files, "files", true, "mount /etc/hosts, /etc/resolv.conf and /etc/hostname")
+	fl.BoolVar(&f.stop, "poststop", false, "have the runtime call us at the container's end too, and wait: what it had is free when the runtime's command ends, and not a few milliseconds later")
 	fl.StringVar(&f.sandbox, "sandbox", "", "start the container in this sandbox, which is there already, without hooks")
 	fl.BoolVar(&f.remove, "remove", false, "take out what an earlier run has put in")
 	c.MarkFlagsMutuallyExclusive("network", "sandbox", "remove")
+	c.MarkFlagsMutuallyExclusive("poststop", "sandbox", "remove")
 	c.MarkFlagsOneRequired("network", "sandbox", "remove")
 }
 
@@ -170,7 +174,7 @@ func (a *app) ociBundle() *cobra.Command {
 
 // bundle is what the flags come to. Only for a sandbox that is there the daemon is asked.
 func (a *app) bundle(cmd *cobra.Command, f *bundleFlags, dir string) (b Bundle, err error) {
-	b = Bundle{Dir: dir, Files: f.files}
+	b = Bundle{Dir: dir, Files: f.files, Poststop: f.stop}
 	if b.Annotations, err = f.annotations(cmd); err != nil {
 		return b, err
 	}

@@ -57,6 +57,7 @@ func TestBundlesJoin(t *testing.T) {
 				t.Errorf("it has %q", got)
 			}
 			b.Try("c1", "delete", "--force").Must(t, string(r), "delete")
+			c.Daemon.Await("its namespace is gone")
 			left(t, c)
 		})
 	}
@@ -83,7 +84,29 @@ func TestBundlesThatCannotJoin(t *testing.T) {
 			left(t, c)
 			c.Run("oci", "bundle", b.Dir, "--network", "web")
 			b.Try("c1", "run").Must(t, string(r), "run")
+			c.Daemon.Await("its namespace is gone")
 			left(t, c)
+			c.Run("oci", "bundle", b.Dir, "--network", "web", "--poststop")
+			b.Try("c1", "run").Must(t, string(r), "run")
+			left(t, c)
+		})
+	}
+}
+
+// What a container had is free for the next one at once, though nobody calls at its end.
+func TestBundlesOneAfterAnother(t *testing.T) {
+	t.Parallel()
+	for _, r := range engine.Runtimes() {
+		t.Run(string(r), func(t *testing.T) {
+			t.Parallel()
+			p := engine.NewPlace(t)
+			c := engine.StartCNM(t, p)
+			c.Run("network", "create", "web", "--subnet", "10.80.1.0/24")
+			b := engine.NewBundle(t, p, r, engine.BundleOptions{Args: []string{"true"}})
+			c.Run("oci", "bundle", b.Dir, "--network", "web", "--publish", "8080:80", "--ip", "10.80.1.9")
+			for _, id := range []string{"c1", "c2", "c1", "c3"} {
+				b.Try(id, "run").Must(t, string(r), "run", id)
+			}
 		})
 	}
 }
