@@ -58,7 +58,7 @@ func TestMovedLink(t *testing.T) {
 		if err := g.stack.Unplug(t.Context(), n, at); err != nil {
 			t.Error(err)
 		}
-		has(t, g.state(sb), "!rule ipv4 20000", "!rule ipv6 20000", "eth7", "up true")
+		has(t, g.state(sb), "!rule ipv4 20000", "!rule ipv6 20000", "!eth7", "!10.1.0.2", "cnx1", "up false")
 	})
 }
 
@@ -79,5 +79,43 @@ func TestMovedLinkGone(t *testing.T) {
 		g.do(link.Here, &b)
 		g.repaired(sb, at, []string{fmt.Sprintf("rule from 10.1.0.2/32 to table %d", TableOf(101))})
 		has(t, g.state(sb), "!rule ipv4 20000", "!rule ipv6 20000")
+	})
+}
+
+// TestUnplugMoved: a link that somebody else moved here and named loses that name, though a second one has its hardware address.
+func TestUnplugMoved(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		g := newStage(t)
+		sb := g.sandbox("box")
+		at, other := g.join(sb, 1, nil), g.join(sb, 2, nil)
+		n := g.open(sb)
+		var b link.Batch
+		b.SetLink(link.Change{Link: link.Numbered(other.Join.Result.Link.Index), MAC: link.MAC(at.Endpoint.MAC)})
+		for _, a := range []cnm.Attachment{at, other} {
+			index := a.Join.Result.Link.Index
+			b.SetLink(link.Change{Link: link.Numbered(index), Up: link.On})
+			for _, p := range a.Endpoint.Addresses {
+				b.AddAddress(link.Address{Link: index, Prefix: p, NoDAD: p.Addr().Is6()})
+			}
+		}
+		if err := n.conn.Do(&b); err != nil {
+			t.Fatal(err)
+		}
+		at.Join.Result.Link = cnm.Link{Name: "wait", Host: at.Join.Result.Link.Host}
+		for range 2 {
+			if err := g.stack.Unplug(t.Context(), n, at); err != nil {
+				t.Fatal(err)
+			}
+			left := g.state(sb)
+			has(t, left, "link 101 cnx1 ", "link 102 eth1 ", "address 10.2.0.2/24 on 102")
+			if strings.Contains(left, "eth0") || strings.Contains(left, "10.1.0.2") {
+				t.Errorf("left is\n%s", left)
+			}
+		}
+		at.Join.Result.Link.Host = "gone"
+		if err := g.stack.Unplug(t.Context(), n, at); err != nil {
+			t.Errorf("a link that is no more: %v", err)
+		}
 	})
 }

@@ -73,8 +73,13 @@ func planFor(at cnm.Attachment) (plan, error) {
 	b.neighbours()
 	b.mainRoutes()
 	b.ownTable()
-	b.dead = "cnx" + strconv.FormatUint(at.Join.Number&(1<<60-1), 36)
+	b.dead = deadName(at)
 	return b.plan, nil
+}
+
+// deadName is what an attachment's interface is called after Unplug.
+func deadName(at cnm.Attachment) string {
+	return "cnx" + strconv.FormatUint(at.Join.Number&(1<<60-1), 36)
 }
 
 // planner holds what the steps of planFor share.

@@ -101,7 +101,7 @@ func (s *Stack) Unplug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachm
 		return err
 	}
 	if isMoved(&at) {
-		if err := unplugMoved(ctx, n, &at); err != nil {
+		if err := s.unplugMoved(ctx, n, &at); err != nil {
 			return endpointError(at, err, "unplug endpoint %s from sandbox %s", at.Endpoint.Name, at.Sandbox.Name)
 		}
 		return nil
