@@ -182,7 +182,10 @@ func (w *world) runBundle(m *member) {
 		cmd.Args = append(cmd.Args, args...)
 		return w.place.Run(cmd)
 	}
-	m.remove = func() { b.Try(m.name, "delete", "--force").Must(w, "runc delete") }
+	m.remove = func() {
+		b.Try(m.name, "delete", "--force").Must(w, "runc delete")
+		w.events.Await("sandbox collect " + m.name)
+	}
 }
 
 // runProcess is cnm run.
