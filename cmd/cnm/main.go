@@ -54,6 +54,10 @@ func prepare(b cli.Bundle) ([]string, error) {
 // serve is the daemon. With the default directories its namespaces are also where other tools look for them.
 func serve(ctx context.Context, c cli.DaemonConfig, log *slog.Logger) error {
 	cfg := daemon.Config{StateDir: c.StateDir, RunDir: c.RunDir, Socket: c.Socket, SocketMode: c.SocketMode, DockerPlugin: c.DockerPlugin, DockerHost: c.DockerHost, Version: cli.Version()}
+	var err error
+	if cfg.Inherited, err = daemon.Inherited(os.Getenv); err != nil {
+		return err
+	}
 	if c.RunDir == "/run/cnm" {
 		cfg.LinkDir = "/run/netns"
 	}

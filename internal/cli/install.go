@@ -31,7 +31,7 @@ func (a *app) installCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.io.Err, "Start it with:\n  systemctl daemon-reload\n  systemctl enable --now cnm.service\nThen:\n  cnm doctor --docker-plugin %s\n  docker network create --driver %s NETWORK\n", plugin, plugin)
+			fmt.Fprintf(a.io.Err, "Start it with:\n  systemctl daemon-reload\n  systemctl enable --now cnm.socket cnm.service\nThen:\n  cnm doctor --docker-plugin %s\n  docker network create --driver %s NETWORK\n", plugin, plugin)
 			return nil
 		},
 	}
@@ -56,7 +56,7 @@ func (a *app) uninstallCommand() *cobra.Command {
 			case len(changes) == 0:
 				fmt.Fprintln(a.io.Err, "Nothing is installed.")
 			default:
-				fmt.Fprint(a.io.Err, "Stop it with:\n  systemctl disable --now cnm.service\n  systemctl daemon-reload\nIts networks stay until: cnm network rm --force NETWORK\n")
+				fmt.Fprint(a.io.Err, "Stop it with:\n  systemctl disable --now cnm.socket cnm.service\n  systemctl daemon-reload\nIts networks stay until: cnm network rm --force NETWORK\n")
 			}
 			return nil
 		},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/user"
@@ -47,6 +48,8 @@ type Config struct {
 	SocketMode fs.FileMode // 0666, 0660 or 0600
 	// DockerPlugin is the socket at which Docker finds us as a plugin; "" for none.
 	DockerPlugin string
+	// Inherited are sockets that listen already, by their paths; see [Inherited]. Of those only Docker's is taken.
+	Inherited map[string]net.Listener
 	// DockerHost is the socket of Docker's own API, from which the plugin learns names; "" for none.
 	DockerHost string
 	// Pools are the prefixes that networks without subnets get theirs from; nil: the built-in ones.
@@ -294,9 +297,12 @@ func (d *Daemon) listenDocker(ctx context.Context) error {
 	if d.cfg.DockerPlugin == "" {
 		return nil
 	}
-	ln, err := server.Listen(ctx, d.cfg.DockerPlugin, 0o600, -1)
-	if err != nil {
-		return cnm.FieldErrorf(cnm.KindOf(err), "docker-plugin", "docker plugin: %w", err)
+	ln := d.cfg.Inherited[d.cfg.DockerPlugin]
+	if ln == nil {
+		var err error
+		if ln, err = server.Listen(ctx, d.cfg.DockerPlugin, 0o600, -1); err != nil {
+			return cnm.FieldErrorf(cnm.KindOf(err), "docker-plugin", "docker plugin: %w", err)
+		}
 	}
 	plugin := docker.New(ctx, docker.Config{Controller: d.ctl, Log: d.log, Engine: d.cfg.DockerHost})
 	d.runs["docker plugin"] = func(ctx context.Context) error { return plugin.Serve(ctx, ln) }

@@ -19,8 +19,9 @@ type Config struct {
 
 // Paths below the root.
 const (
-	unitPath = "etc/systemd/system/cnm.service"
-	specDir  = "etc/docker/plugins"
+	unitPath   = "etc/systemd/system/cnm.service"
+	socketPath = "etc/systemd/system/cnm.socket"
+	specDir    = "etc/docker/plugins"
 )
 
 // optionPlugin is how the unit names the plugin.
@@ -42,7 +43,7 @@ func Docker(cfg Config) ([]Change, error) {
 	} else if old != "" && old != cfg.Plugin {
 		return nil, cnm.FieldErrorf(cnm.Exists, "plugin", "%s has the plugin %q; remove it with: cnm uninstall docker", unit.path, old)
 	}
-	return write(unit, specFile(cfg.Root, cfg.Plugin))
+	return write(unit, socketFile(cfg.Root, cfg.Plugin), specFile(cfg.Root, cfg.Plugin))
 }
 
 // RemoveDocker removes what [Docker] wrote, and says so. The error is of kind [cnm.Exists] if a file is not ours any more; then
@@ -54,7 +55,25 @@ func RemoveDocker(root string) ([]Change, error) {
 		return nil, err
 	}
 	// The unit goes last: it is what tells of the other.
-	return remove(specFile(root, plugin), unit)
+	return remove(specFile(root, plugin), socketFile(root, plugin), unit)
+}
+
+// socketFile has the service manager make the plugin's socket and keep it while the daemon is away: Docker's calls wait there for the
+// daemon to come back. Refused, each of them would be tried again for 15 seconds, though the daemon is back at once.
+func socketFile(root, plugin string) file {
+	return file{path: filepath.Join(root, socketPath), signed: true, text: fmt.Sprintf(`
+[Unit]
+Description=Where Docker calls cnm
+Before=docker.service
+
+[Socket]
+ListenStream=/run/docker/plugins/%s.sock
+SocketMode=0600
+RemoveOnStop=yes
+
+[Install]
+WantedBy=sockets.target
+`, plugin)}
 }
 
 // specFile is how Docker finds a plugin that does not listen yet: it waits for it then, and does not take it for unknown.
@@ -81,8 +100,9 @@ func unitText(cfg Config) string {
 	return fmt.Sprintf(`
 [Unit]
 Description=Networks for containers, processes and microVMs
-After=network-pre.target firewalld.service nftables.service
+After=network-pre.target firewalld.service nftables.service cnm.socket
 Before=docker.service
+Requires=cnm.socket
 
 [Service]
 Type=notify

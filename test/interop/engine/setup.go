@@ -32,3 +32,9 @@ func folder(t testing.TB, variable string) string {
 	}
 	return path
 }
+
+// Program is the path of the binary that is tried.
+func Program(t testing.TB) string {
+	t.Helper()
+	return folder(t, cnmVariable)
+}
