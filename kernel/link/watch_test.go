@@ -265,3 +265,45 @@ func TestWatchEndsUnread(t *testing.T) {
 		}
 	})
 }
+
+// TestWatchGathers delivers all that came while the watcher gathered, in its order, and what comes after it has read.
+func TestWatchGathers(t *testing.T) {
+	t.Parallel()
+	isolated(t, func(t *testing.T) {
+		c := dial(t)
+		w := watch(t, link.WatchOptions{Topics: link.Links, Gather: 2 * time.Millisecond})
+		for round := range 5 {
+			do(t, c, func(b *link.Batch) {
+				for i := range 20 {
+					b.SetLink(link.Change{Link: link.Named("lo"), Alias: fmt.Sprint(round, i)})
+				}
+			})
+			for i := range 20 {
+				want := fmt.Sprint(round, i)
+				e := await(t, w, "change "+want, func(*link.LinkEvent) bool { return true })
+				equal(t, "alias", e.Link.Alias, want)
+			}
+		}
+	})
+}
+
+// TestWatchEndsWhileItGathers ends a watcher that waits for more.
+func TestWatchEndsWhileItGathers(t *testing.T) {
+	t.Parallel()
+	isolated(t, func(t *testing.T) {
+		c := dial(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		w, err := link.Watch(ctx, link.WatchOptions{Gather: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, c, func(b *link.Batch) { b.CreateBridge(link.Bridge{Name: "br0"}) })
+		cancel()
+		for e := range w.Events() {
+			t.Errorf("%T was delivered before the watcher had gathered", e)
+		}
+		if err := w.Err(); err != nil {
+			t.Error(err)
+		}
+	})
+}
