@@ -26,8 +26,8 @@ type LinkEvent struct {
 type PortEvent struct {
 	Namespace int
 	Gone      bool
-	Link      int // index of the port
-	Bridge    int // index of the bridge
+	Link      int    // index of the port
+	Bridge    int    // index of the bridge
 	Flags     uint32 // IFF_* bits of the link
 	Port      Port
 	State     PortState
