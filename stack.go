@@ -14,6 +14,13 @@ type Stack interface {
 	Delete(ctx context.Context, sb Sandbox) error
 	// Open opens the namespace and checks its cookie; NotFound if it is gone or another. The caller closes it.
 	Open(ctx context.Context, sb Sandbox) (OpenNamespace, error)
+	Plugger
+	// Reconcile compares the wanted sandboxes and their attachments with the kernel and repairs it, as a [Reconciler].
+	Reconcile(ctx context.Context, w Wanted) ([]Drift, error)
+}
+
+// Plugger is what a [Stack] does for an endpoint in an open namespace.
+type Plugger interface {
 	// Plug gives the endpoint's link in the namespace its addresses, routes, rules and neighbours. at.Join.Default says
 	// whether the main table's default route is this endpoint's. Plugging again with other records changes what differs.
 	Plug(ctx context.Context, ns OpenNamespace, at Attachment) error
@@ -22,8 +29,6 @@ type Stack interface {
 	Await(ctx context.Context, ns OpenNamespace, at Attachment) error
 	// Unplug removes what Plug added beside the link and what goes with it.
 	Unplug(ctx context.Context, ns OpenNamespace, at Attachment) error
-	// Reconcile compares the wanted sandboxes and their attachments with the kernel and repairs it, as a [Reconciler].
-	Reconcile(ctx context.Context, w Wanted) ([]Drift, error)
 }
 
 // Furnisher is what a [Stack] may have besides: it prepares a namespace of ours for processes, once, before the first one is

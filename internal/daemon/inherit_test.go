@@ -3,11 +3,11 @@
 package daemon
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 )
 
@@ -37,7 +37,7 @@ func TestInherited(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		child := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", "/proc/"+fmt.Sprint(os.Getpid())+"/exe", "-test.run=^TestInherited$")
+		child := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh", "/proc/"+strconv.Itoa(os.Getpid())+"/exe", "-test.run=^TestInherited$")
 		child.Env = append(os.Environ(), childVariable+"="+path, "LISTEN_FDS=1")
 		child.ExtraFiles = []*os.File{file}
 		if out, err := child.CombinedOutput(); err != nil {
@@ -76,7 +76,7 @@ func TestInheritedIsForUs(t *testing.T) {
 	for _, c := range []struct {
 		pid, fds string
 		bad      bool
-	}{{"", "", false}, {"1", "1", false}, {fmt.Sprint(os.Getpid()), "x", true}, {fmt.Sprint(os.Getpid()), "-1", true}, {fmt.Sprint(os.Getpid()), "0", false}} {
+	}{{"", "", false}, {"1", "1", false}, {strconv.Itoa(os.Getpid()), "x", true}, {strconv.Itoa(os.Getpid()), "-1", true}, {strconv.Itoa(os.Getpid()), "0", false}} {
 		words := map[string]string{"LISTEN_PID": c.pid, "LISTEN_FDS": c.fds}
 		all, err := Inherited(func(key string) string { return words[key] })
 		if len(all) != 0 || (err != nil) != c.bad {

@@ -103,6 +103,7 @@ func family(f nftables.TableFamily) string {
 		return "arp"
 	case nftables.TableFamilyNetdev:
 		return "netdev"
+	case nftables.TableFamilyUnspecified:
 	}
 	return fmt.Sprintf("of family %d", f)
 }

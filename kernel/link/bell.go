@@ -62,7 +62,7 @@ func (b *bell) wait() error {
 	var err error
 	werr := b.raw.Read(func(fd uintptr) bool {
 		var events [1]unix.EpollEvent
-		n := 0
+		var n int
 		for n, err = unix.EpollWait(int(fd), events[:], 0); errors.Is(err, unix.EINTR); {
 			n, err = unix.EpollWait(int(fd), events[:], 0)
 		}

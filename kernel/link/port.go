@@ -34,7 +34,7 @@ type Port struct {
 }
 
 // Missing are those attributes of want that p has not; zero if p has all of them. What the kernel does not know is not missed.
-func (p Port) Missing(want Port) Port {
+func (p *Port) Missing(want Port) Port {
 	have, fields := p.fields(), want.fields()
 	for i, f := range fields {
 		if *have[i].value == Keep || *have[i].value == *f.value {

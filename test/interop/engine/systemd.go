@@ -25,7 +25,7 @@ type Systemd struct {
 // boot makes what a manager must not change invisible or read-only to it, and becomes it. It has no more of the machine's than the place has: its
 // control groups are of version 2 alone.
 const boot = `set -e
-mount -t proc proc /proc
+mount -t proc none /proc
 mount --bind /proc/sys /proc/sys
 mount -o remount,bind,ro /proc/sys
 mount --bind /proc/sys/net /proc/sys/net
