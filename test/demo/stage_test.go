@@ -247,10 +247,18 @@ func TestPicture(t *testing.T) {
 		b.CreateBridge(link.Bridge{Name: "left0", Index: 77})
 		b.AddAddress(link.Address{Link: 77, Prefix: netip.MustParsePrefix("198.51.100.1/24")})
 		b.SetLink(link.Change{Link: link.Numbered(77), Up: link.On, IPv4: []link.Conf{{Key: link.Forwarding, Value: 1}}})
-		b.AddRule(link.Rule{From: netip.MustParsePrefix("198.51.100.0/24"), Priority: 9, Table: 99})
+		rule := link.Rule{From: netip.MustParsePrefix("198.51.100.0/24"), Priority: 9, Table: 99}
+		b.AddRule(rule)
 		if err := changeLinks(link.Here, &b); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			var b link.Batch
+			b.DeleteRule(rule)
+			if err := changeLinks(link.Here, &b); err != nil {
+				t.Error(err)
+			}
+		})
 		serveEcho(t, st.host)
 		if err := os.WriteFile(filepath.Join(dir, "pin"), nil, 0o600); err != nil {
 			t.Fatal(err)
