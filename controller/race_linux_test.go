@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/kerneltest"
@@ -249,6 +250,40 @@ func TestRepairLeavesWhatIsBeingMade(t *testing.T) {
 			t.Errorf("%d networks and %d sandboxes are there, want 20 of each", len(all.Networks), len(all.Sandboxes))
 		}
 		r.check()
+	})
+}
+
+// TestNameOfOneThatIsCollected takes the name of a sandbox whose namespace is gone and which is collected just now: it waits for the end of that.
+func TestNameOfOneThatIsCollected(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		old := r.adopted("box")
+		r.ok(netns.Unpin(old.Namespace.Path))
+		r.pins = nil
+		atIt, goOn := make(chan struct{}), make(chan struct{})
+		var first sync.Once
+		r.fuse.watch(func(name string) {
+			if name == "delete namespace" {
+				first.Do(func() { close(atIt); <-goOn })
+			}
+		})
+		defer r.fuse.watch(nil)
+		ended, made := make(chan error, 1), make(chan error, 1)
+		go func() { ended <- r.DeleteSandbox(t.Context(), old.ID) }()
+		<-atIt
+		go func() {
+			_, err := r.CreateSandbox(t.Context(), cnm.SandboxSpec{Name: "box"})
+			made <- err
+		}()
+		select {
+		case err := <-made:
+			made <- err // it did not wait
+		case <-time.After(50 * time.Millisecond):
+		}
+		close(goOn)
+		r.ok(<-ended)
+		r.ok(<-made)
 	})
 }
 

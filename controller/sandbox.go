@@ -21,8 +21,9 @@ func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (s
 	if sb, err = c.planSandbox(spec); err != nil {
 		return cnm.Sandbox{}, err
 	}
-	if old, ok := c.table.sandboxNamed(sb.Name); ok && old.State == cnm.Ready {
-		c.collectIfGone(ctx, old.ID) // whoever takes a name over may be faster than the news of the namespace's end
+	if old, ok := c.table.sandboxNamed(sb.Name); ok && (old.State == cnm.Ready || old.State == cnm.Deleting) {
+		// Whoever takes a name over may be faster than the news of the namespace's end, or than who collects it just now.
+		c.collectIfGone(ctx, old.ID)
 	}
 	h := c.newClaimed()
 	defer h.release()
