@@ -5,13 +5,16 @@
 package interop_test
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/libnetwork/cnm/internal/audit"
 	"github.com/libnetwork/cnm/test/interop/engine"
 	"github.com/libnetwork/cnm/test/interop/place"
 )
@@ -70,8 +73,20 @@ func (k *docked) clear(before place.Picture) {
 	if got := k.c.Run("network", "ls", "--quiet"); got != "" {
 		k.Errorf("networks are left: %s", got)
 	}
+	k.quiet()
 	if got := k.host().Since(before); got != "" {
 		k.Errorf("after all the host has\n%s", got)
+	}
+}
+
+// quiet waits until links that are out of service already are gone: the kernel takes its time for each, and nobody waits for it.
+func (k *docked) quiet() {
+	k.Helper()
+	ctx, cancel := context.WithTimeout(k.Context(), answerTime)
+	defer cancel()
+	err := k.p.Host.Do(func() error { return audit.WaitQuiet(ctx, audit.Picture{Namespaces: math.MaxInt}) })
+	if err != nil {
+		k.Error(err)
 	}
 }
 

@@ -18,7 +18,7 @@ func TestServiceInASandbox(t *testing.T) {
 	p := engine.NewPlace(t)
 	s := engine.StartSystemd(t, p, map[string]string{
 		"cnm.service":       "[Service]\nType=notify\nExecStart=CNM daemon\n",
-		"hello-net.service": "[Unit]\nRequires=cnm.service\nAfter=cnm.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStartPre=CNM network create web\nExecStart=CNM sandbox create hello\nExecStart=CNM attach hello web --publish 8080:80\nExecStop=CNM sandbox rm hello\nExecStopPost=CNM network rm web\n",
+		"hello-net.service": "[Unit]\nWants=cnm.service\nAfter=cnm.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStartPre=CNM network create web\nExecStart=CNM sandbox create hello\nExecStart=CNM attach hello web --publish 8080:80\nExecStopPost=-CNM sandbox rm hello\nExecStopPost=-CNM network rm web\n",
 		"hello.service":     "[Unit]\nRequires=hello-net.service\nAfter=hello-net.service\n[Service]\nNetworkNamespacePath=/run/netns/cnm-hello\nExecStart=/usr/bin/busybox httpd -f -p 80 -h /run/www\n",
 		"seen.service":      "[Unit]\nRequires=hello-net.service\nAfter=hello-net.service\n[Service]\nType=oneshot\nExecStart=CNM sandbox exec hello -- /usr/bin/busybox cp /etc/hosts /run/www/hosts\n",
 	})
@@ -37,7 +37,14 @@ func TestServiceInASandbox(t *testing.T) {
 		if got := fetch(t, p.Neighbour, "http://"+place.Host4+":8080/index.html"); got != "served" {
 			t.Errorf("after a restart %q", got)
 		}
-		s.Run("restart", "cnm.service") // takes with it those that require it, and they come again
-		s.Run("stop", "hello.service", "hello-net.service")
+		before := s.Run("show", "--property=MainPID,NRestarts", "hello.service")
+		s.Run("restart", "cnm.service") // is nothing to them
+		if now := s.Run("show", "--property=MainPID,NRestarts", "hello.service"); now != before {
+			t.Errorf("after a restart of the daemon the service is %q, was %q", now, before)
+		}
+		if got := fetch(t, p.Neighbour, "http://"+place.Host4+":8080/index.html"); got != "served" {
+			t.Errorf("after a restart of the daemon %q", got)
+		}
+		s.Run("stop", "hello-net.service") // and the service with it
 	}
 }

@@ -89,13 +89,20 @@ func (s *Systemd) awaitReady(ready *net.UnixConn) {
 
 const logLines = 60
 
-// Run runs a command of systemctl's that has to succeed. It is answered only where its own process can be seen.
-func (s *Systemd) Run(args ...string) {
+// Run runs a command of systemctl's that has to succeed, and gives what it printed. It is answered only where its own process can be seen.
+func (s *Systemd) Run(args ...string) string {
+	s.t.Helper()
+	r := s.systemctl(args...)
+	if r.Status != 0 {
+		units := s.systemctl("--no-pager", "--full", "--failed", "status")
+		logs := s.place.Run(place.Command{Args: []string{"sh", "-c", "tail -n 60 /run/*.service.log"}})
+		s.t.Fatalf("systemctl %s: status %d: %s; what failed is\n%s\nand the services said\n%s", strings.Join(args, " "), r.Status, r.Err, units.Out, logs.Out)
+	}
+	return strings.TrimSpace(r.Out)
+}
+
+func (s *Systemd) systemctl(args ...string) place.Result {
 	s.t.Helper()
 	of := fmt.Sprintf("/proc/%d/ns/", s.Manager.PID)
-	r := s.place.Run(place.Command{Args: append([]string{"nsenter", "--mount=" + of + "mnt", "--pid=" + of + "pid_for_children", "systemctl"}, args...)})
-	if r.Status != 0 {
-		logs := s.place.Run(place.Command{Args: []string{"sh", "-c", "tail -n 60 /run/*.service.log"}})
-		s.t.Fatalf("systemctl %s: status %d: %s; the services said\n%s", strings.Join(args, " "), r.Status, r.Err, logs.Out)
-	}
+	return s.place.Run(place.Command{Args: append([]string{"nsenter", "--mount=" + of + "mnt", "--pid=" + of + "pid_for_children", "systemctl"}, args...)})
 }
