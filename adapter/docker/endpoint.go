@@ -24,6 +24,12 @@ func (p *Plugin) createEndpoint(ctx context.Context, r endpointRequest) (any, er
 		return answerEndpoint(&r, &have.Endpoint), sameEndpoint(&have, nw, &spec)
 	}
 	ep, err := p.ctl.CreateEndpoint(ctx, nw, spec)
+	if e, ok := errors.AsType[*cnm.Error](err); ok && e.Kind == cnm.Exists && e.Field == "ip" {
+		if err := p.endForgotten(ctx, nw, spec.Addresses); err != nil {
+			return nil, err
+		}
+		ep, err = p.ctl.CreateEndpoint(ctx, nw, spec)
+	}
 	if err != nil {
 		return nil, p.explain(err, r.NetworkID)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
+	"slices"
 	"time"
 
 	cnm "github.com/libnetwork/cnm"
@@ -57,6 +59,21 @@ func (p *Plugin) collectIdle(ctx context.Context, before map[string]time.Time, n
 	}
 	p.forgetEnded()
 	return idle
+}
+
+// endForgotten ends the endpoints of a network that have addresses which Docker gives out now. It gives none twice: it has forgotten those.
+func (p *Plugin) endForgotten(ctx context.Context, nw cnm.NetworkID, addrs []netip.Addr) error {
+	var errs []error
+	for _, ep := range p.ctl.Records(ctx).Endpoints {
+		if ep.Network != nw || ep.Labels[labelEndpoint] == "" ||
+			!slices.ContainsFunc(ep.Addresses, func(a netip.Prefix) bool { return slices.Contains(addrs, a.Addr()) }) {
+			continue
+		}
+		err := p.away(ctx, ep.ID, func(ctx context.Context) error { return p.ctl.DeleteEndpoint(ctx, ep.ID, true) })
+		p.note(ctx, "endpoint "+ep.Name, err)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // forgetEnded drops containers whose sandbox was collected.

@@ -119,6 +119,29 @@ func TestForgotten(t *testing.T) {
 	})
 }
 
+// TestForgottenAddress has Docker give an address out anew whose container it has forgotten, though the container's namespace is still there.
+func TestForgottenAddress(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		r := newRig(t)
+		red := r.network("", "172.28.0.0/24", "fd28::/64")
+		lost := r.container(false)
+		const ports = `{"Proto":6,"Port":80,"HostPort":8081,"HostPortEnd":8081}`
+		lost.connect(red, ports, "172.28.0.2/24", "fd28::2/64").program(ports)
+		stays := r.container(false)
+		stays.connect(red, "", "172.28.0.3/24", "fd28::3/64").program("")
+		next := r.container(false)
+		next.connect(red, ports, "172.28.0.2/24", "fd28::4/64").program(ports)
+		next.serve("80")
+		r.asks("127.0.0.1:8081", next)
+		stays.asks("172.28.0.2:80", next)
+		if all := r.Records(t.Context()); len(all.Endpoints) != 2 || len(all.Sandboxes) != 2 {
+			t.Errorf("there are %+v and %+v", all.Endpoints, all.Sandboxes)
+		}
+		r.check()
+	})
+}
+
 // await waits for the event of an action on an object.
 func (r *rig) await(events <-chan cnm.Event, object, action string) {
 	r.t.Helper()
