@@ -7,6 +7,7 @@ package interop_test
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -25,7 +26,14 @@ import (
 	"github.com/libnetwork/cnm/test/interop/place"
 )
 
-func TestMain(m *testing.M) { place.Main(m) }
+// The tests wait for their engines most of the time: four at once take two processors, unless the command line says otherwise.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	place.Main(m)
+}
 
 // look takes a picture of the machine.
 func look(t *testing.T) place.Picture {
