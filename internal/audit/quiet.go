@@ -50,7 +50,8 @@ func WaitQuiet(ctx context.Context, earlier Picture) error {
 	}
 	defer conn.Close()
 	for {
-		waits, err := unquiet(watching, conn, earlier.Namespaces)
+		// A look is short, and is made to its end: what is still there is named also where the time is over.
+		waits, err := unquiet(context.WithoutCancel(ctx), conn, earlier.Namespaces)
 		if err != nil {
 			return fmt.Errorf("wait for a quiet host: %w", err)
 		}
