@@ -47,7 +47,8 @@ func namespaces(tb testing.TB) (n int) {
 	}
 	for _, e := range entries {
 		target, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		if strings.HasPrefix(target, "net:[") || strings.HasPrefix(target, "socket:[") {
+		// A namespace that was opened by its pin has the pin's name there.
+		if strings.HasPrefix(target, "net:[") || strings.HasPrefix(target, "socket:[") || strings.HasPrefix(target, "/run/cnm/netns/") {
 			n++
 		}
 	}
