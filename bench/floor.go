@@ -218,6 +218,7 @@ func (f *floor) createPair(fd int, s *spot) {
 	f.ifinfo(s.index, 0)
 	f.text(unix.IFLA_IFNAME, s.link)
 	f.u32(unix.IFLA_MASTER, s.hub.index)
+	f.oneQueue()
 	info := f.nest(unix.IFLA_LINKINFO)
 	f.text(unix.IFLA_INFO_KIND, "veth")
 	data := f.nest(unix.IFLA_INFO_DATA)
@@ -225,11 +226,19 @@ func (f *floor) createPair(fd int, s *spot) {
 	f.ifinfo(s.index, 0)
 	f.text(unix.IFLA_IFNAME, "eth0")
 	f.bytes(unix.IFLA_ADDRESS, s.mac[:])
+	f.oneQueue()
 	f.u32(unix.IFLA_NET_NS_FD, uint32(fd))
 	f.shut(peer)
 	f.shut(data)
 	f.shut(info)
 	f.end(at)
+}
+
+// oneQueue has a link born with the one queue of each direction that is used: from more the kernel takes the rest back, and waits for
+// every reader of the list of links to have seen that.
+func (f *floor) oneQueue() {
+	f.u32(unix.IFLA_NUM_TX_QUEUES, 1)
+	f.u32(unix.IFLA_NUM_RX_QUEUES, 1)
 }
 
 // neighbour appends a static forwarding entry (AF_BRIDGE) or a permanent neighbour.

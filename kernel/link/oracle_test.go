@@ -49,6 +49,7 @@ func TestAnotherLibraryReadsTheSame(t *testing.T) {
 		equal(t, "alias", o.Alias, ours.Alias)
 		equal(t, "lower", o.ParentIndex, ours.Lower)
 		equal(t, "flags", o.RawFlags, ours.Flags)
+		equal(t, "queues", o.NumTxQueues+o.NumRxQueues, 2)
 		port, err := netlink.LinkGetProtinfo(oracle)
 		if err != nil {
 			t.Fatal(err)
@@ -73,6 +74,7 @@ func oracleRecords(t *testing.T, c *link.Conn) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		equal(t, "queues", l.Attrs().NumTxQueues+l.Attrs().NumRxQueues, 2)
 		list, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 		if err != nil {
 			t.Fatal(err)

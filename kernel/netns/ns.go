@@ -104,11 +104,17 @@ func (ns *NS) Do(fn func() error) error {
 	})
 }
 
-// DoAs is [NS.Do], but only if the namespace's cookie is want: otherwise fn is
+// DoAs is [NS.Do] for a short fn, but only if the namespace's cookie is want: otherwise fn is
 // not called and the error matches [ErrStale]. It is how a namespace that was
 // opened by a path which somebody else owns is entered.
+//
+// fn runs on the calling thread, locked meanwhile, and must not give up the thread's
+// rights: where the way back is refused, DoAs panics, since nobody may run on that thread any more.
 func (ns *NS) DoAs(want Cookie, fn func() error) error {
-	return ns.Do(func() error {
+	return inPlace(func() error {
+		if err := ns.enter(); err != nil {
+			return err
+		}
 		found, err := CookieHere()
 		if err != nil {
 			return err

@@ -199,6 +199,46 @@ func TestDoAs(t *testing.T) {
 	})
 }
 
+func TestDoAsCannotReturn(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		ns := kerneltest.NewNS(t)
+		cookie := cookieOf(t, ns)
+		panicked := make(chan any)
+		go offMain(func() {
+			defer func() { panicked <- recover() }()
+			_ = ns.DoAs(cookie, func() error { // without capabilities this thread cannot go back
+				header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+				return unix.Capset(&header, &make([]unix.CapUserData, 2)[0])
+			})
+		})
+		if got := fmt.Sprint(<-panicked); !strings.Contains(got, "cannot go back") {
+			t.Errorf("recovered %q, want that the thread cannot go back", got)
+		}
+		for range 100 { // the thread that was spoiled is not among those that are used
+			if err := expectIn(ns, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// offMain runs fn on another thread than the process's main one, and returns when it has ended.
+func offMain(fn func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		fn() // locked still, so that it ends with this goroutine
+		return
+	}
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		fn() // the main thread is held
+	}()
+	<-done
+}
+
 func TestUnsupportedError(t *testing.T) {
 	t.Parallel()
 	err := error(&netns.UnsupportedError{Feature: "time travel", Since: "9.1", Err: unix.ENOSYS})

@@ -19,8 +19,8 @@ const pinDepth = 16
 // any error nothing is left.
 //
 // The directory of pin must exist and pin must not ([io/fs.ErrExist]); a
-// symbolic link at pin is never followed. inside runs on a locked thread as
-// in [NS.Do].
+// symbolic link at pin is never followed. inside runs on the calling thread as
+// in [NS.DoAs].
 func Make(pin string, inside func() error) (cookie Cookie, err error) {
 	file, err := unix.Open(pin, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -33,7 +33,7 @@ func Make(pin string, inside func() error) (cookie Cookie, err error) {
 			err = errors.Join(err, Unpin(pin))
 		}
 	}()
-	err = onThread(func(int) (err error) {
+	err = inPlace(func() (err error) {
 		cookie, err = build(file, inside)
 		return err
 	})

@@ -56,6 +56,32 @@ func onThread(fn func(home int) error) error {
 	return out.err
 }
 
+// inPlace runs fn on the calling thread, which it locks meanwhile, and brings the thread back into the namespace it had. It saves
+// the two wake-ups of another thread, which a short fn costs less than. On the process's main thread it is [onThread].
+//
+// fn must leave the thread the right to go back, as everything does that only makes system calls. Where the kernel refuses the way
+// back all the same, inPlace panics with the thread still locked: nobody else runs on it, and it ends with the goroutine.
+func inPlace(fn func() error) error {
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		runtime.UnlockOSThread()
+		return onThread(func(int) error { return fn() })
+	}
+	home, err := unix.Open(threadPath, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open the thread's own network namespace: %w", err)
+	}
+	defer unix.Close(home)
+	defer func() {
+		if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+			panic(fmt.Sprintf("thread %d cannot go back to its network namespace: %v", unix.Gettid(), err))
+		}
+		runtime.UnlockOSThread()
+	}()
+	return fn()
+}
+
 // borrow calls job on a locked thread that is not the main one. The namespace
 // of the main thread is what /proc/PID/ns/net shows of the whole process, and
 // the runtime can park but never destroy it. job unlocks the thread, or does
