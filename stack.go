@@ -8,8 +8,9 @@ import "context"
 // never follows a symbolic link out of its own directory and never leaves a thread in a foreign namespace.
 type Stack interface {
 	// Create makes and pins the sandbox's namespace, or checks the one to adopt, and returns where it is and which it
-	// is. The host's own namespace is refused unless sb.Host says so.
-	Create(ctx context.Context, sb Sandbox) (Namespace, error)
+	// is. The host's own namespace is refused unless sb.Host says so. record, where there is one, is called with the namespace before
+	// it is pinned, so that none lasts that is not on record; its error is returned as it is, and nothing is left then.
+	Create(ctx context.Context, sb Sandbox, record func(Namespace) error) (Namespace, error)
 	// Delete unpins a namespace that is ours; one that is not is left alone. Deleting what is not there succeeds.
 	Delete(ctx context.Context, sb Sandbox) error
 	// Open opens the namespace and checks its cookie; NotFound if it is gone or another. The caller closes it.

@@ -46,6 +46,7 @@ const (
 	floorTableBit = 1 << 31
 	threadNetNS   = "/proc/thread-self/ns/net"
 	addrGenNone   = 1 // IN6_ADDR_GEN_MODE_NONE
+	ndaProtocol   = 12
 )
 
 // floor makes attachments. It belongs to one locked thread, whose network namespace is home between calls.
@@ -206,9 +207,9 @@ func (f *floor) outside(fd int, s *spot) error {
 	at = f.message(unix.RTM_NEWLINK, 0)
 	f.ifinfo(s.index, unix.IFF_UP)
 	f.end(at)
-	f.neighbour(unix.AF_BRIDGE, s.index, netip.Addr{}, s.mac)
-	f.neighbour(unix.AF_INET, s.hub.index, s.addresses[0], s.mac)
-	last := f.neighbour(unix.AF_INET6, s.hub.index, s.addresses[1], s.mac)
+	f.neighbour(unix.AF_BRIDGE, s.index, netip.Addr{}, s.mac, 0)
+	f.neighbour(unix.AF_INET, s.hub.index, s.addresses[0], s.mac, floorProtocol)
+	last := f.neighbour(unix.AF_INET6, s.hub.index, s.addresses[1], s.mac, floorProtocol)
 	f.acknowledged(last)
 	return f.exchange(f.route, f.seq, "link "+s.link)
 }
@@ -242,7 +243,7 @@ func (f *floor) oneQueue() {
 }
 
 // neighbour appends a static forwarding entry (AF_BRIDGE) or a permanent neighbour.
-func (f *floor) neighbour(family byte, link uint32, a netip.Addr, mac [6]byte) int {
+func (f *floor) neighbour(family byte, link uint32, a netip.Addr, mac [6]byte, protocol byte) int {
 	at := f.message(unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	state, flags := uint16(unix.NUD_PERMANENT), byte(0)
 	if family == unix.AF_BRIDGE {
@@ -256,6 +257,9 @@ func (f *floor) neighbour(family byte, link uint32, a netip.Addr, mac [6]byte) i
 		f.bytes(unix.NDA_DST, a.AsSlice())
 	}
 	f.bytes(unix.NDA_LLADDR, mac[:])
+	if protocol != 0 {
+		f.bytes(ndaProtocol, []byte{protocol})
+	}
 	f.end(at)
 	return at
 }
@@ -268,7 +272,7 @@ func (f *floor) inside(fd int, s *spot) error {
 		f.address(s, i, a)
 	}
 	for i, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		f.neighbour(family, s.index, s.hub.gateways[i], s.hub.mac)
+		f.neighbour(family, s.index, s.hub.gateways[i], s.hub.mac, 0)
 	}
 	last := 0
 	for i := range s.hub.gateways {

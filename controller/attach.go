@@ -36,7 +36,7 @@ func (c *Controller) Attach(ctx context.Context, spec cnm.AttachSpec) (at cnm.At
 	if at.Join, err = c.planJoin(at, spec.Join); err != nil {
 		return cnm.Attachment{}, err
 	}
-	if err := c.begin(ctx, &u, cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}, Joins: []cnm.Join{at.Join}}); err != nil {
+	if err := c.beginWith(ctx, &u, d, cnm.Records{Endpoints: []cnm.Endpoint{at.Endpoint}, Joins: []cnm.Join{at.Join}}); err != nil {
 		return cnm.Attachment{}, err
 	}
 	if at.Endpoint, err = decideEndpoint(ctx, &u, d, at.Network, at.Endpoint); err != nil {

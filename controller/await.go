@@ -18,7 +18,7 @@ func (c *Controller) waits(ctx context.Context, sb *cnm.Sandbox) (bool, error) {
 	if !sb.Awaited() {
 		return false, nil
 	}
-	ns, err := c.stack.Create(ctx, *sb)
+	ns, err := c.stack.Create(ctx, *sb, nil)
 	if errors.Is(err, cnm.NotFound) || errors.Is(err, cnm.Invalid) { // the path may be there before the namespace is mounted on it
 		return true, nil
 	}

@@ -34,7 +34,7 @@ func (c *Controller) CreateEndpoint(ctx context.Context, id cnm.NetworkID, spec 
 	if err := h.own(ctx, endpointKey(ep.ID)); err != nil {
 		return cnm.Endpoint{}, waiting(err)
 	}
-	if err := c.begin(ctx, &u, cnm.Records{Endpoints: []cnm.Endpoint{ep}}); err != nil {
+	if err := c.beginWith(ctx, &u, d, cnm.Records{Endpoints: []cnm.Endpoint{ep}}); err != nil {
 		return cnm.Endpoint{}, err
 	}
 	if ep, err = decideEndpoint(ctx, &u, d, nw, ep); err != nil {

@@ -113,8 +113,8 @@ type stack struct {
 	fuse *fuse
 }
 
-func (s stack) Create(ctx context.Context, sb cnm.Sandbox) (ns cnm.Namespace, err error) {
-	err = s.fuse.step("make namespace", func() (err error) { ns, err = s.stacker.Create(ctx, sb); return err })
+func (s stack) Create(ctx context.Context, sb cnm.Sandbox, record func(cnm.Namespace) error) (ns cnm.Namespace, err error) {
+	err = s.fuse.step("make namespace", func() (err error) { ns, err = s.stacker.Create(ctx, sb, record); return err })
 	return ns, err
 }
 

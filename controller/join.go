@@ -43,7 +43,7 @@ func (c *Controller) Join(ctx context.Context, id cnm.EndpointID, sb cnm.Sandbox
 	}
 	var u undo.Stack
 	defer u.Rollback(ctx, &err)
-	if err := c.begin(ctx, &u, cnm.Records{Joins: []cnm.Join{at.Join}}); err != nil {
+	if err := c.beginWith(ctx, &u, d, cnm.Records{Joins: []cnm.Join{at.Join}}); err != nil {
 		return cnm.Attachment{}, err
 	}
 	if at, err = c.enter(ctx, &u, entry{d, at, spec.Interface == ""}); err != nil {

@@ -272,6 +272,16 @@ func (c *Controller) reconcileAll(ctx context.Context, starting bool) {
 	}
 	if starting {
 		c.collect(ctx, c.reconcileStack(ctx, w))
+		c.restoreNames(ctx, w.Sandboxes)
+	}
+}
+
+// restoreNames brings the name files to what the records say: a verb that was killed may have been before them.
+func (c *Controller) restoreNames(ctx context.Context, all []cnm.Sandbox) {
+	for _, sb := range all {
+		if _, ok := c.table.sandbox(sb.ID); ok {
+			c.noteReconcile(ctx, "names of sandbox "+sb.Name, c.names.Put(ctx, sb, c.standing(sb.ID)))
+		}
 	}
 }
 

@@ -10,9 +10,26 @@ import (
 	"github.com/libnetwork/cnm/internal/undo"
 )
 
-// begin claims new objects: it reserves their names and records them. If the verb fails, both are undone. Records that the
-// store does not let go of stay, without the addresses, which are given back: the next try to finish what was under way ends them.
+// begin claims new objects: it reserves their names and records them. If the verb fails, both are undone.
 func (c *Controller) begin(ctx context.Context, u *undo.Stack, r cnm.Records) error {
+	if err := c.reserve(u, r); err != nil {
+		return err
+	}
+	return c.store.Put(ctx, r)
+}
+
+// beginWith is begin for what a driver is about to make. A [cnm.Reconciler] finds at the next start what it made and no record names:
+// there the record is made once, of the outcome, and a process that is killed before has done nothing that lasts.
+func (c *Controller) beginWith(ctx context.Context, u *undo.Stack, d cnm.Driver, r cnm.Records) error {
+	if _, finds := d.(cnm.Reconciler); finds {
+		return c.reserve(u, r)
+	}
+	return c.begin(ctx, u, r)
+}
+
+// reserve claims new objects in memory. If the verb fails, they are gone again, out of the store too. Records that the
+// store does not let go of stay, without the addresses, which are given back: the next try to finish what was under way ends them.
+func (c *Controller) reserve(u *undo.Stack, r cnm.Records) error {
 	if err := c.table.add(r); err != nil {
 		return err
 	}
@@ -24,7 +41,7 @@ func (c *Controller) begin(ctx context.Context, u *undo.Stack, r cnm.Records) er
 		}
 		return err
 	})
-	return c.store.Put(ctx, r)
+	return nil
 }
 
 // change records objects that exist already; undone, they are as before.

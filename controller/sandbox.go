@@ -32,25 +32,28 @@ func (c *Controller) CreateSandbox(ctx context.Context, spec cnm.SandboxSpec) (s
 	}
 	var u undo.Stack
 	defer u.Rollback(ctx, &err)
-	if err := c.begin(ctx, &u, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {
+	if err := c.reserve(&u, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {
 		return cnm.Sandbox{}, err
 	}
 	claimed := sb
 	u.Push("delete the namespace", func(ctx context.Context) error { return c.stack.Delete(ctx, claimed) })
-	ns, err := c.stack.Create(ctx, sb)
-	if err != nil && !(spec.Await && errors.Is(err, cnm.NotFound)) {
-		return cnm.Sandbox{}, err
-	}
-	if err == nil {
+	record := func(ns cnm.Namespace) error {
 		sb.Namespace = ns
+		if err := c.table.adopt(sb); err != nil {
+			return err
+		}
+		sb.State = cnm.Ready
+		return c.store.Put(ctx, cnm.Records{Sandboxes: []cnm.Sandbox{sb}})
 	}
-	if err := c.table.adopt(sb); err != nil {
+	_, err = c.stack.Create(ctx, sb, record)
+	if spec.Await && errors.Is(err, cnm.NotFound) {
+		err = record(sb.Namespace)
+	}
+	if err != nil {
 		return cnm.Sandbox{}, err
 	}
-	sb.State = cnm.Ready
-	if err := c.commit(ctx, &u, cnm.Records{Sandboxes: []cnm.Sandbox{sb}}); err != nil {
-		return cnm.Sandbox{}, err
-	}
+	c.table.put(cnm.Records{Sandboxes: []cnm.Sandbox{sb}})
+	u.Commit()
 	c.tell(cnm.Event{Object: "sandbox", Action: "create", Sandbox: sb.ID, Name: sb.Name})
 	return sb, nil
 }

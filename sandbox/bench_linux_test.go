@@ -18,7 +18,7 @@ func BenchmarkCreate(b *testing.B) {
 		for b.Loop() {
 			made++
 			sb := cnm.Sandbox{ID: cnm.NewSandboxID(), Name: fmt.Sprintf("box%d", made), Owned: true}
-			if _, err := g.stack.Create(b.Context(), sb); err != nil {
+			if _, err := g.stack.Create(b.Context(), sb, nil); err != nil {
 				b.Fatal(err)
 			}
 		}

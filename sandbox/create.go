@@ -21,45 +21,62 @@ const selfPath = "/proc/self/ns/net"
 // Create implements [cnm.Stack]. An owned namespace is made with loopback up, and
 // furnished before a process is started in it. An adopted one keeps all its settings. Creating what was created before, by the recorded
 // cookie, changes nothing.
-func (s *Stack) Create(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error) {
+func (s *Stack) Create(ctx context.Context, sb cnm.Sandbox, record func(cnm.Namespace) error) (cnm.Namespace, error) {
+	if record == nil {
+		record = func(cnm.Namespace) error { return nil }
+	}
 	if err := ctx.Err(); err != nil {
 		return cnm.Namespace{}, sandboxError(sb, err, "create sandbox %s", sb.Name)
 	}
 	switch {
 	case sb.Host:
-		return cnm.Namespace{Path: selfPath, Cookie: uint64(s.host)}, nil
+		ns := cnm.Namespace{Path: selfPath, Cookie: uint64(s.host)}
+		return ns, record(ns)
 	case sb.Owned:
-		return s.make(ctx, sb)
+		return s.make(ctx, sb, record)
 	default:
-		return s.adopt(sb) //nolint:contextcheck // what follows it outlives the call
+		return s.adopt(sb, record) //nolint:contextcheck // what follows it outlives the call
 	}
 }
 
 // make makes and pins a namespace.
-func (s *Stack) make(ctx context.Context, sb cnm.Sandbox) (cnm.Namespace, error) {
+func (s *Stack) make(ctx context.Context, sb cnm.Sandbox, record func(cnm.Namespace) error) (cnm.Namespace, error) {
 	if err := cnm.CheckName("sandbox", pinName(sb)); err != nil {
 		return cnm.Namespace{}, err
 	}
 	pin := s.pin(sb)
 	undo := s.claim(pin)
 	var e *entered
-	cookie, err := netns.Make(pin, func() (err error) { e, err = s.furnish(sb); return err }) //nolint:contextcheck // what follows it outlives the call
-	if errors.Is(err, fs.ErrExist) {
-		undo()
-		return s.again(ctx, sb, err)
-	}
+	var unrecorded error
+	_, err := netns.Make(pin, func(cookie netns.Cookie) (err error) {
+		sb.Namespace = cnm.Namespace{Path: pin, Cookie: uint64(cookie)}
+		if e, err = furnish(cookie); err != nil {
+			return err
+		}
+		unrecorded = record(sb.Namespace)
+		return unrecorded
+	})
 	if err != nil {
 		undo()
 		if e != nil {
 			err = errors.Join(err, e.close())
 		}
+	}
+	switch {
+	case unrecorded != nil:
+		return cnm.Namespace{}, unrecorded
+	case e == nil && errors.Is(err, fs.ErrExist):
+		return s.again(ctx, sb, record, err)
+	case err != nil:
 		return cnm.Namespace{}, sandboxError(sb, err, "make the namespace of sandbox %s", sb.Name)
 	}
+	e.isPinned(pin)
+	s.remember(sb, e.cookie) //nolint:contextcheck // what follows it outlives the call
 	if err := s.keeper.give(e); err != nil {
 		s.cfg.Log.Warn("namespace is not closed", "pin", pin, "error", err)
 	}
 	s.giveSecondName(sb)
-	return cnm.Namespace{Path: pin, Cookie: uint64(cookie)}, nil
+	return sb.Namespace, nil
 }
 
 // claim keeps a pin from being taken for a foreign one, until undo.
@@ -80,11 +97,11 @@ func (s *Stack) disclaim(pin string) {
 }
 
 // again is make where the pin is there already: right where it is the recorded one.
-func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, exists error) (cnm.Namespace, error) {
+func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, record func(cnm.Namespace) error, exists error) (cnm.Namespace, error) {
 	if sb.Namespace.Cookie != 0 {
 		ns, err := s.open(ctx, sb)
 		if err == nil {
-			return sb.Namespace, ns.Close()
+			return sb.Namespace, errors.Join(ns.Close(), record(sb.Namespace))
 		}
 	}
 	return cnm.Namespace{}, &cnm.Error{
@@ -94,26 +111,20 @@ func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, exists error) (cnm.Na
 }
 
 // furnish prepares the new namespace that the calling thread is in, and opens it for the calls that follow.
-func (s *Stack) furnish(sb cnm.Sandbox) (*entered, error) {
+func furnish(cookie netns.Cookie) (*entered, error) {
 	conn, err := link.Dial(link.Here)
 	if err != nil {
 		return nil, err
 	}
-	e := &entered{conn: conn}
+	e := &entered{conn: conn, cookie: cookie}
 	b := &link.Batch{}
 	b.SetLink(link.Change{Link: link.Named("lo"), Up: link.On})
 	if err := conn.Do(b); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	if e.cookie, err = netns.CookieHere(); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
 	if e.ns, err = netns.Current(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	e.isPinned(s.pin(sb))
-	sb.Namespace = cnm.Namespace{Path: s.pin(sb), Cookie: uint64(e.cookie)}
-	s.remember(sb, e.cookie)
 	return e, nil
 }
 
@@ -130,7 +141,7 @@ func (s *Stack) Furnish(_ context.Context, ns cnm.OpenNamespace) error {
 }
 
 // adopt looks at a namespace that somebody else owns.
-func (s *Stack) adopt(sb cnm.Sandbox) (cnm.Namespace, error) {
+func (s *Stack) adopt(sb cnm.Sandbox, record func(cnm.Namespace) error) (cnm.Namespace, error) {
 	path := sb.Namespace.Path
 	if sb.PID != 0 {
 		path = fmt.Sprintf("/proc/%d/ns/net", sb.PID)
@@ -153,6 +164,9 @@ func (s *Stack) adopt(sb cnm.Sandbox) (cnm.Namespace, error) {
 		return cnm.Namespace{}, cnm.FieldErrorf(cnm.Invalid, "netns", "netns %s is the host's own stack; ask for that by its name, as --netns host", path)
 	}
 	sb.Namespace = cnm.Namespace{Path: path, Cookie: uint64(cookie)}
+	if err := record(sb.Namespace); err != nil {
+		return cnm.Namespace{}, err
+	}
 	s.remember(sb, cookie)
 	s.announce(sb, cookie, ns.Fd(), "") // one of ours waits for its first endpoint
 	return sb.Namespace, nil

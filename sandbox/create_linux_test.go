@@ -54,11 +54,11 @@ func TestCreateOwned(t *testing.T) {
 			t.Error(err)
 		}
 
-		if again, err := g.stack.Create(t.Context(), sb); err != nil || again != sb.Namespace {
+		if again, err := g.stack.Create(t.Context(), sb, nil); err != nil || again != sb.Namespace {
 			t.Errorf("created again: %+v, %v", again, err)
 		}
 		other := cnm.Sandbox{ID: cnm.NewSandboxID(), Name: "box", Owned: true}
-		if _, err := g.stack.Create(t.Context(), other); !errors.Is(err, cnm.Exists) {
+		if _, err := g.stack.Create(t.Context(), other, nil); !errors.Is(err, cnm.Exists) {
 			t.Errorf("another sandbox of the name: %v", err)
 		}
 		n.Close()
@@ -96,7 +96,7 @@ func TestCreateLeavesForeignNamesAlone(t *testing.T) {
 			t.Errorf("a foreign file became %q (%v)", text, err)
 		}
 		for _, name := range []string{"../up", "a/b", "."} {
-			_, err := g.stack.Create(t.Context(), cnm.Sandbox{ID: cnm.NewSandboxID(), Name: name, Owned: true})
+			_, err := g.stack.Create(t.Context(), cnm.Sandbox{ID: cnm.NewSandboxID(), Name: name, Owned: true}, nil)
 			if !errors.Is(err, cnm.Invalid) {
 				t.Errorf("name %q: %v", name, err)
 			}
@@ -186,7 +186,7 @@ func TestAdoptRefuses(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				tc.sb.ID, tc.sb.Name = cnm.NewSandboxID(), "box"
-				_, err := g.stack.Create(t.Context(), tc.sb)
+				_, err := g.stack.Create(t.Context(), tc.sb, nil)
 				var e *cnm.Error
 				if !errors.As(err, &e) || e.Kind != tc.kind || e.Field != tc.field || !strings.Contains(err.Error(), tc.says) {
 					t.Errorf("error %v (kind %v), want %v of %s: %s", err, cnm.KindOf(err), tc.kind, tc.field, tc.says)

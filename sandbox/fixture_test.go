@@ -55,7 +55,7 @@ func (g *stage) sandbox(name string) cnm.Sandbox {
 // create creates sb and notes its namespace.
 func (g *stage) create(sb *cnm.Sandbox) {
 	g.tb.Helper()
-	ns, err := g.stack.Create(g.tb.Context(), *sb)
+	ns, err := g.stack.Create(g.tb.Context(), *sb, nil)
 	if err != nil {
 		g.tb.Fatal(err)
 	}

@@ -174,6 +174,9 @@ const (
 	kernelMetric6  = 256
 )
 
+// protocol marks the neighbours that are ours, as the routes and rules inside of sandboxes are marked.
+const protocol = 67
+
 // connected are the routes that the kernel makes with the hub's addresses.
 func connected(p networkPlan, hub int) []link.Route {
 	var all []link.Route

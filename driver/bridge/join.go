@@ -122,7 +122,7 @@ func (p endpointPlan) settle(b *link.Batch, to site) {
 		b.ReplaceFDB(link.FDBEntry{Link: to.trunk, MAC: mac, State: link.NoARP, Master: true})
 	}
 	for _, a := range p.at.Endpoint.Addresses {
-		b.ReplaceNeighbour(link.Neighbour{Link: to.hub, Addr: a.Addr(), MAC: mac, State: link.Permanent})
+		b.ReplaceNeighbour(link.Neighbour{Link: to.hub, Addr: a.Addr(), MAC: mac, State: link.Permanent, Protocol: protocol})
 	}
 }
 

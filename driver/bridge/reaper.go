@@ -100,7 +100,7 @@ func (r *reaper) run(ctx context.Context) {
 			if len(names) == 0 {
 				break
 			}
-			r.inter(names)
+			_ = r.inter(names) // they stay down and in a group of the dead: the next look at everything finds them
 		}
 	}
 }
@@ -123,16 +123,19 @@ func (r *reaper) take() []string {
 }
 
 // inter moves links to the burial group and deletes that. A name that is gone already is passed over.
-func (r *reaper) inter(names []string) {
+func (r *reaper) inter(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
 	var b link.Batch
 	for _, name := range names {
-		b.SetLink(link.Change{Link: link.Named(name), Group: r.group ^ 1})
+		b.SetLink(link.Change{Link: link.Named(name), Up: link.Off, Group: r.group ^ 1})
 	}
 	b.DeleteGroup(r.group ^ 1)
 	if err := r.conn.Do(&b); err != nil && !onlyAbsent(err) {
-		// They stay down and in a group of the dead: the next look at everything finds them.
-		return
+		return cnm.Errorf(kindOf(err), "%w", err)
 	}
+	return nil
 }
 
 // find hands over what an earlier run left in the groups of the dead, and which is not waiting already.

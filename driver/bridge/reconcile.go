@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -174,7 +176,7 @@ func (d *Driver) reconcileNetwork(ctx context.Context, nw cnm.Network, have view
 // reconcileEndpoints compares the links, forwarding entries and neighbours of endpoints. Many are compared with one dump
 // of each, one by one lookups.
 func (d *Driver) reconcileEndpoints(ctx context.Context, n *network, have view, ats []cnm.Attachment) ([]cnm.Drift, error) {
-	if len(ats) == 0 {
+	if len(ats) == 0 && !have.all {
 		return nil, nil
 	}
 	if err := d.look(ctx, n, &have, ats); err != nil {
@@ -182,6 +184,10 @@ func (d *Driver) reconcileEndpoints(ctx context.Context, n *network, have view, 
 	}
 	var drifts []cnm.Drift
 	var errs []error
+	if have.all {
+		got, err := d.removeStrays(n, have, ats)
+		drifts, errs = append(drifts, got...), append(errs, err)
+	}
 	for _, at := range ats {
 		what, err := d.reconcileEndpoint(n, at, have)
 		if err != nil {
@@ -203,6 +209,8 @@ type view struct {
 	links      map[string]link.Link // all veths by name; nil: to be looked up
 	fdb        map[fdbKey]bool
 	neighbours map[link.Neighbour]bool
+	marked     []link.Neighbour // those that carry our mark
+	trunked    []link.FDBEntry  // static ones behind trunks
 }
 
 type fdbKey struct {
@@ -248,6 +256,9 @@ func (d *Driver) look(ctx context.Context, n *network, v *view, ats []cnm.Attach
 	}
 	for _, x := range neighbours {
 		v.neighbours[link.Neighbour{Link: hub, Addr: x.Addr, MAC: x.MAC, State: x.State}] = true
+		if x.Protocol == protocol {
+			v.marked = append(v.marked, x)
+		}
 	}
 	for _, s := range sites {
 		entries, err := d.conn.FDB(ctx, s.bridge)
@@ -256,9 +267,45 @@ func (d *Driver) look(ctx context.Context, n *network, v *view, ats []cnm.Attach
 		}
 		for _, e := range entries {
 			v.fdb[fdbKey{e.Link, e.MAC}] = true
+			if s.bridge == hub && e.Master && e.State == link.NoARP && slices.ContainsFunc(sites, func(s site) bool { return s.trunk != 0 && s.trunk == e.Link }) {
+				v.trunked = append(v.trunked, e)
+			}
 		}
 	}
 	return nil
+}
+
+// removeStrays ends neighbours and forwarding entries of no record. They stay behind where a join or a teardown was killed: the rest of
+// it goes with the link.
+func (d *Driver) removeStrays(n *network, have view, ats []cnm.Attachment) ([]cnm.Drift, error) {
+	addrs, macs := map[netip.Addr]bool{}, map[link.MAC]bool{}
+	for _, at := range ats {
+		macs[macLink(at.Endpoint.MAC)] = true
+		for _, a := range at.Endpoint.Addresses {
+			addrs[a.Addr()] = true
+		}
+	}
+	var b link.Batch
+	var drifts []cnm.Drift
+	stray := func(object string) {
+		drifts = append(drifts, cnm.Drift{Object: object, What: "foreign", Repaired: true, Network: n.plan.network.ID})
+	}
+	for _, x := range have.marked {
+		if !addrs[x.Addr] {
+			b.DeleteNeighbour(x)
+			stray("neighbour " + x.Addr.String())
+		}
+	}
+	for _, e := range have.trunked {
+		if !macs[e.MAC] {
+			b.DeleteFDB(link.FDBEntry{Link: e.Link, MAC: e.MAC, Master: true})
+			stray("forwarding entry " + e.MAC.String())
+		}
+	}
+	if err := d.conn.Do(&b); err != nil && !onlyAbsent(err) {
+		return drifts, cnm.Errorf(kindOf(err), "%w", err)
+	}
+	return drifts, nil
 }
 
 // reconcileEndpoint repairs one endpoint's link and says what was wrong with it.
@@ -398,6 +445,7 @@ func (d *Driver) removeForeign(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, 
 	known := knownLinks(w)
 	var drifts []cnm.Drift
 	var errs []error
+	var ports []string
 	for _, l := range links {
 		if v, ok := l.IPv4.Value(link.RouteLocalnet); ok && v == localnetByUs && !known.names[l.Name] {
 			err := giveBack(l.Name)
@@ -409,17 +457,13 @@ func (d *Driver) removeForeign(ctx context.Context, w cnm.Wanted) ([]cnm.Drift, 
 		}
 		drifts = append(drifts, cnm.Drift{Object: "link " + l.Name, What: "foreign", Repaired: true})
 		if strings.HasPrefix(l.Name, portPrefix) {
-			var b link.Batch
-			b.SetLink(link.Change{Link: link.Named(l.Name), Up: link.Off, Group: d.reaper.group})
-			if err := d.conn.Do(&b); err != nil && !onlyAbsent(err) {
-				errs = append(errs, err)
-			}
-			d.reaper.bury(l.Name)
+			ports = append(ports, l.Name)
 			continue
 		}
 		errs = append(errs, d.deleteLink(l.Name))
 	}
-	return drifts, errors.Join(errs...)
+	// At once, since what they are called in their sandboxes has to be free.
+	return drifts, errors.Join(append(errs, d.reaper.inter(ports))...)
 }
 
 // made tells whether a link has a name of ours and is of the kind that we make with it.

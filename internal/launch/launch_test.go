@@ -64,7 +64,7 @@ func pinned(t *testing.T) (path string, cookie netns.Cookie) {
 	t.Helper()
 	check(t, os.MkdirAll("/run/netns", 0o755))
 	path = "/run/netns/web"
-	cookie, err := netns.Make(path, func() error { return nil })
+	cookie, err := netns.Make(path, func(netns.Cookie) error { return nil })
 	check(t, err)
 	t.Cleanup(func() { check(t, netns.Unpin(path)) })
 	return path, cookie

@@ -47,6 +47,8 @@ type Neighbour struct {
 	State NeighState
 	// Proxy makes this host answer for the address instead.
 	Proxy bool
+	// Protocol says who made the entry, as that of a [Route] does; 0 where nobody does.
+	Protocol uint8
 }
 
 // AddNeighbour appends the message that adds a neighbour: EEXIST if there is one.
@@ -97,6 +99,9 @@ func (n neighbourChange) encode(e *encoder) (uint16, uint16) {
 	e.neighbour(familyOf(n.Addr), n.Link, state, flags)
 	e.addr(unix.NDA_DST, n.Addr)
 	e.mac(unix.NDA_LLADDR, n.MAC)
+	if n.Protocol != 0 {
+		e.u8(ndaProtocol, n.Protocol)
+	}
 	return n.typ, n.flags
 }
 
@@ -106,6 +111,7 @@ func (n neighbourChange) print(l *line) {
 		l.word("", n.State.String())
 	}
 	l.flag(n.Proxy, "proxy")
+	l.number("protocol", int(n.Protocol))
 }
 
 // neighbour appends a struct ndmsg.
@@ -130,6 +136,8 @@ func decodeNeighbour(b []byte) (Neighbour, error) {
 			n.Addr = addrOf(at.val)
 		case unix.NDA_LLADDR:
 			n.MAC = macOf(at.val)
+		case ndaProtocol:
+			n.Protocol = u8(at.val)
 		}
 	}
 	return n, nil

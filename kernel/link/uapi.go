@@ -10,6 +10,8 @@ const (
 
 	macvlanMacaddrSet = 3 // MACVLAN_MACADDR_SET, linux/if_link.h
 
+	ndaProtocol = 12 // NDA_PROTOCOL, linux/neighbour.h, Linux 5.0
+
 	extMaskSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS, linux/rtnetlink.h
 
 	nlaTypeMask = 0x3fff // NLA_TYPE_MASK, linux/netlink.h

@@ -14,14 +14,13 @@ import (
 // pinDepth bounds how many mounts on top of each other Unpin takes off.
 const pinDepth = 16
 
-// Make makes a network namespace, pins it at the path pin, so that it lives
-// without a process, runs inside in it (unless nil), and gives its cookie. On
-// any error nothing is left.
+// Make makes a network namespace, runs inside in it (unless nil) with its cookie, and then pins it at the path pin, so that it lives
+// without a process. On any error nothing is left.
 //
 // The directory of pin must exist and pin must not ([io/fs.ErrExist]); a
 // symbolic link at pin is never followed. inside runs on the calling thread as
 // in [NS.DoAs].
-func Make(pin string, inside func() error) (cookie Cookie, err error) {
+func Make(pin string, inside func(Cookie) error) (cookie Cookie, err error) {
 	file, err := unix.Open(pin, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("create namespace pin %s: %w", pin, err)
@@ -44,9 +43,8 @@ func Make(pin string, inside func() error) (cookie Cookie, err error) {
 	return cookie, nil
 }
 
-// build gives the calling thread a new network namespace, mounts it on the open
-// file and runs inside.
-func build(file int, inside func() error) (Cookie, error) {
+// build gives the calling thread a new network namespace, runs inside and mounts the namespace on the open file.
+func build(file int, inside func(Cookie) error) (Cookie, error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return 0, fmt.Errorf("unshare: %w", err)
 	}
@@ -54,14 +52,16 @@ func build(file int, inside func() error) (Cookie, error) {
 	if err != nil {
 		return 0, err
 	}
+	if inside != nil {
+		if err := inside(cookie); err != nil {
+			return 0, err
+		}
+	}
 	// The target is the very file that was created, whatever its name means now.
 	if err := unix.Mount(threadPath, ownFile(file), "", unix.MS_BIND, ""); err != nil {
 		return 0, fmt.Errorf("bind mount: %w", err)
 	}
-	if inside == nil {
-		return cookie, nil
-	}
-	return cookie, inside()
+	return cookie, nil
 }
 
 // Unpin takes a namespace's pin away: the namespace then ends as soon as

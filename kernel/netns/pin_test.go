@@ -23,7 +23,7 @@ func TestMake(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
 		var inside netns.Cookie
-		cookie, err := netns.Make("/run/pin", func() (err error) {
+		cookie, err := netns.Make("/run/pin", func(netns.Cookie) (err error) {
 			inside, err = netns.CookieHere()
 			links, linkErr := net.Interfaces()
 			if linkErr != nil || len(links) != 1 || links[0].Flags&net.FlagUp != 0 {
@@ -50,7 +50,7 @@ func TestMakeUndoesEverything(t *testing.T) {
 	t.Parallel()
 	kerneltest.Run(t, func(t *testing.T) {
 		want := errors.New("own error")
-		if _, err := netns.Make("/run/pin", func() error { return want }); !errors.Is(err, want) {
+		if _, err := netns.Make("/run/pin", func(netns.Cookie) error { return want }); !errors.Is(err, want) {
 			t.Errorf("got %v, want the function's error", err)
 		}
 		expectEmpty(t, "/run")
@@ -60,13 +60,13 @@ func TestMakeUndoesEverything(t *testing.T) {
 					t.Error("the panic was lost")
 				}
 			}()
-			_, _ = netns.Make("/run/pin", func() error { panic("own panic") })
+			_, _ = netns.Make("/run/pin", func(netns.Cookie) error { panic("own panic") })
 		}()
 		expectEmpty(t, "/run")
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			_, _ = netns.Make("/run/pin", func() error { runtime.Goexit(); return nil })
+			_, _ = netns.Make("/run/pin", func(netns.Cookie) error { runtime.Goexit(); return nil })
 			t.Error("the caller went on")
 		}()
 		<-ended
