@@ -20,8 +20,8 @@
 // Networks, endpoints and sandboxes are created and deleted. Join ties an endpoint to a sandbox, and the record of that is a
 // [Join]; Leave unties it. Attach is CreateEndpoint and Join in one step; Detach is Leave and DeleteEndpoint.
 //
-// Every verb is all-or-nothing and makes two transactions in the [Store]: a claim before the kernel is touched, a
-// commit after. In between the object is in a transitional [State], which is its lock: [Moves] is the table.
+// Every verb is all-or-nothing. Until it commits to the [Store] the object is in a transitional [State], which is its lock: [Moves] is the
+// table. Where what it does could not be found after a crash, the claim is in the store too, before the kernel is touched.
 //
 // # One attach
 //

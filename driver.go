@@ -47,8 +47,6 @@ type JoinRequest struct {
 	// where the namespace is not known yet (then the driver answers with a link in the host's stack, to be moved by
 	// whoever makes the namespace).
 	NamespaceFD int
-	// First says that the namespace is the program's own and has no endpoint yet.
-	First bool
 }
 
 // JoinResult is what a driver made, and what the sandbox has to be told about it.
@@ -78,7 +76,7 @@ type Link struct {
 	// Name is the interface: inside the namespace where InPlace, else in the host's stack, to be moved and renamed by whoever
 	// makes the namespace, who sees to all inside of it too.
 	Name    string
-	Index   int // in the namespace where InPlace
+	Index   int // in the namespace where InPlace; the host-side link has it too
 	InPlace bool
 	Host    string // the host-side link; "" if there is none
 	Bridge  string // the bridge that the host-side link is a port of; "" if there is none

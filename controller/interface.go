@@ -45,7 +45,7 @@ func (c *Controller) link(ctx context.Context, ns cnm.OpenNamespace, e entry) (c
 	}
 	for tries := 0; ; tries++ {
 		var err error
-		at.Join.Result, err = e.driver.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD(), First: at.Sandbox.Owned && len(others) == 0})
+		at.Join.Result, err = e.driver.Join(ctx, cnm.JoinRequest{Attachment: at, NamespaceFD: ns.FD()})
 		if !e.unnamed || tries == foreignLinks || !nameTaken(err) {
 			return at.Join, err
 		}

@@ -85,7 +85,7 @@ func benchPlug(b *testing.B, plug bool) {
 				trips += n.RoundTrips() - before
 			}
 			var del link.Batch
-			del.DeleteLink(link.Numbered(1001))
+			del.DeleteLink(link.Numbered(101))
 			g.do(link.Here, &del)
 			b.StartTimer()
 		}

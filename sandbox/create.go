@@ -50,7 +50,7 @@ func (s *Stack) make(ctx context.Context, sb cnm.Sandbox, record func(cnm.Namesp
 	var unrecorded error
 	_, err := netns.Make(pin, func(cookie netns.Cookie) (err error) {
 		sb.Namespace = cnm.Namespace{Path: pin, Cookie: uint64(cookie)}
-		if e, err = furnish(cookie); err != nil {
+		if e, err = s.furnish(cookie); err != nil {
 			return err
 		}
 		unrecorded = record(sb.Namespace)
@@ -72,6 +72,9 @@ func (s *Stack) make(ctx context.Context, sb cnm.Sandbox, record func(cnm.Namesp
 	}
 	e.isPinned(pin)
 	s.remember(sb, e.cookie) //nolint:contextcheck // what follows it outlives the call
+	if w := s.current(); w != nil && e.id != 0 {
+		w.identified(e.cookie, e.id)
+	}
 	if err := s.keeper.give(e); err != nil {
 		s.cfg.Log.Warn("namespace is not closed", "pin", pin, "error", err)
 	}
@@ -111,19 +114,20 @@ func (s *Stack) again(ctx context.Context, sb cnm.Sandbox, record func(cnm.Names
 }
 
 // furnish prepares the new namespace that the calling thread is in, and opens it for the calls that follow.
-func furnish(cookie netns.Cookie) (*entered, error) {
+func (s *Stack) furnish(cookie netns.Cookie) (*entered, error) {
 	conn, err := link.Dial(link.Here)
 	if err != nil {
 		return nil, err
 	}
 	e := &entered{conn: conn, cookie: cookie}
-	b := &link.Batch{}
-	b.SetLink(link.Change{Link: link.Named("lo"), Up: link.On})
-	if err := conn.Do(b); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
 	if e.ns, err = netns.Current(); err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	if e.id, err = s.ids.number(e.ns.Fd()); err == nil {
+		err = conn.RaiseLoopback()
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.close())
 	}
 	return e, nil
 }
@@ -168,7 +172,7 @@ func (s *Stack) adopt(sb cnm.Sandbox, record func(cnm.Namespace) error) (cnm.Nam
 		return cnm.Namespace{}, err
 	}
 	s.remember(sb, cookie)
-	s.announce(sb, cookie, ns.Fd(), "") // one of ours waits for its first endpoint
+	s.announce(sb, cookie, ns.Fd(), cnm.Link{}) // one of ours waits for its first endpoint
 	return sb.Namespace, nil
 }
 

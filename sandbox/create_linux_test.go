@@ -279,7 +279,7 @@ func TestVanishing(t *testing.T) {
 		at := g.join(sb, 1, nil)
 		n := g.open(sb)
 		var b link.Batch
-		b.DeleteLink(link.Numbered(1000 + g.links))
+		b.DeleteLink(link.Numbered(100 + g.links))
 		g.do(link.Here, &b)
 		if err := plugAndAwait(t.Context(), g.stack, n, at); !errors.Is(err, cnm.NotFound) {
 			t.Errorf("plugged without its link: %v (%v)", err, cnm.KindOf(err))

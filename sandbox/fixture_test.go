@@ -112,7 +112,7 @@ func (g *stage) join(sb cnm.Sandbox, network int, change func(at *cnm.Attachment
 func (g *stage) joinVia(fd int, sb cnm.Sandbox, network int, change func(at *cnm.Attachment)) cnm.Attachment {
 	g.tb.Helper()
 	g.links++
-	inside, host := 100+g.links, 1000+g.links
+	inside, host := 100+g.links, 100+g.links // as the contract has it
 	mac := cnm.MAC{2, 0x42, 10, byte(network), 0, 2}
 	gateway := cnm.MAC{2, 0x42, 10, byte(network), 0, 1}
 	at := cnm.Attachment{

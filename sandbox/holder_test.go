@@ -61,7 +61,7 @@ func TestPlugIntroduces(t *testing.T) {
 		g.stack.holders.found(&first)
 		var b link.Batch
 		for _, a := range addrs {
-			b.ReplaceNeighbour(link.Neighbour{Link: 1002, Addr: a, MAC: old, State: link.Reachable})
+			b.ReplaceNeighbour(link.Neighbour{Link: 102, Addr: a, MAC: old, State: link.Reachable})
 		}
 		g.do(link.Here, &b)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -80,7 +80,7 @@ func TestPlugIntroduces(t *testing.T) {
 		for left := len(addrs); left > 0; {
 			select {
 			case e := <-events.Events():
-				if n, ok := e.(*link.NeighbourEvent); ok && n.Neighbour.Link == 1002 && n.Neighbour.MAC == link.MAC(next.Endpoint.MAC) {
+				if n, ok := e.(*link.NeighbourEvent); ok && n.Neighbour.Link == 102 && n.Neighbour.MAC == link.MAC(next.Endpoint.MAC) {
 					left--
 				}
 			case <-late:

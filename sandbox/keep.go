@@ -26,6 +26,7 @@ type entered struct {
 	ns     *netns.NS
 	conn   *link.Conn
 	cookie netns.Cookie
+	id     int // in the host's namespace, where it was given here; 0 otherwise
 
 	pin  string // where the namespace is pinned; "" if it is not ours, and then it is not kept
 	file fileID // what the pin leads to while it is this namespace's

@@ -27,6 +27,12 @@ const (
 // TableOf is the routing table of the endpoint whose interface has this index.
 func TableOf(index int) uint32 { return tableBit | uint32(index) } // an index is a positive int32
 
+// localTable is RT_TABLE_LOCAL, the kernel's own.
+const localTable = 255
+
+// multicast is what the kernel routes by every link that has IPv6, in its own table: ff00::/8.
+func multicast() netip.Prefix { return netip.PrefixFrom(netip.IPv6LinkLocalAllNodes(), 8).Masked() }
+
 // kernelProtocol is RTPROT_KERNEL: the kernel made the route with an address.
 const kernelProtocol uint8 = 2
 

@@ -73,7 +73,7 @@ func (s *Stack) Await(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachme
 	if err != nil || !at.Join.Result.Link.InPlace {
 		return err
 	}
-	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link.Host)
+	s.announce(at.Sandbox, n.cookie, n.FD(), at.Join.Result.Link)
 	ctx, cancel := context.WithTimeout(ctx, serviceDeadline)
 	defer cancel()
 	if err := n.conn.AwaitAddresses(ctx); err != nil {

@@ -75,8 +75,8 @@ func TestPlug(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b link.Batch
-		b.DeleteLink(link.Numbered(1001))
-		b.DeleteLink(link.Numbered(1002))
+		b.DeleteLink(link.Numbered(101))
+		b.DeleteLink(link.Numbered(102))
 		g.do(link.Here, &b)
 		if after := g.state(sb); after != empty {
 			t.Errorf("in the end it is\n%s, was\n%s", after, empty)

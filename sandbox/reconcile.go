@@ -62,7 +62,7 @@ func (s *Stack) Check(ctx context.Context, sb cnm.Sandbox, at []cnm.Attachment) 
 		return nil, err
 	}
 	defer n.Close()
-	s.announce(sb, n.cookie, n.FD(), "")
+	s.announce(sb, n.cookie, n.FD(), cnm.Link{})
 	var drifts []cnm.Drift
 	if d, ok := s.checkSecondName(sb); ok {
 		drifts = append(drifts, d)

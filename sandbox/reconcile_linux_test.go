@@ -88,7 +88,7 @@ func TestCheckRepairs(t *testing.T) {
 				before := g.state(sb)
 				t.Cleanup(func() { // so that the next one finds the host's names free
 					var b link.Batch
-					b.DeleteLink(link.Numbered(1001))
+					b.DeleteLink(link.Numbered(101))
 					g.do(link.Here, &b)
 				})
 				var b link.Batch
@@ -180,7 +180,7 @@ func TestReconcile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b link.Batch
-		b.DeleteLink(link.Numbered(1002))
+		b.DeleteLink(link.Numbered(102))
 		g.do(link.Here, &b)
 
 		// What an earlier process left: a pin, a file where a pin was, a second name.

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -36,6 +37,7 @@ type Stack struct {
 	groups string     // see pingGroups
 	conn   *link.Conn // in the host's stack
 	keeper *keeper
+	ids    *namespaceIDs
 
 	holders holders
 
@@ -89,13 +91,16 @@ func New(cfg Config) (*Stack, error) {
 	if s.conn, err = link.Dial(link.Here); err != nil {
 		return nil, cnm.Errorf(kindOf(err), "open a netlink socket: %w", err)
 	}
+	if s.ids, err = newNamespaceIDs(context.Background()); err != nil {
+		return nil, errors.Join(cnm.Errorf(kindOf(err), "read namespace ids: %w", err), s.conn.Close())
+	}
 	return s, nil
 }
 
 // Close gives the stack's sockets up. It changes nothing in the kernel.
 func (s *Stack) Close() error {
 	s.keeper.close()
-	return s.conn.Close()
+	return errors.Join(s.ids.close(), s.conn.Close())
 }
 
 // Release takes back what New prepared, once no pin is left; the directory stays.

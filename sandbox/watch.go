@@ -90,6 +90,8 @@ func (s *Stack) startWatch(ctx context.Context) (*watch, *link.Watcher, error) {
 	w.clear()
 	events, err := link.Watch(ctx, link.WatchOptions{
 		Topics:        link.Links | link.Addresses | link.Routes | link.Rules | link.Namespaces,
+		Removals:      link.Addresses | link.Routes | link.Rules,
+		Own:           Protocol,
 		AllNamespaces: true,
 		Gather:        gatherFor,
 	})
@@ -139,7 +141,7 @@ func (w *watch) followKnown(hint func(cnm.Hint)) error {
 		n, err := w.stack.open(w.ctx, sb)
 		switch {
 		case err == nil:
-			w.stack.announce(sb, cookie, n.FD(), "")
+			w.stack.announce(sb, cookie, n.FD(), cnm.Link{})
 			err = n.Close()
 		case errors.Is(err, cnm.NotFound):
 			w.stack.forget(cookie)
@@ -206,17 +208,13 @@ func (w *watch) identified(cookie netns.Cookie, id int) {
 }
 
 // announce makes a namespace known in the host's stack: by its id there the changes inside are heard of. Where an endpoint has a
-// host side, its link tells the id, and asking for the link has the kernel bring its carrier up to date (rtnl_getlink,
-// Linux 6.8): otherwise that happens a little later in a worker, and until then a bridge keeps the port closed.
+// host side, that is settled, and its link tells the id.
 // Neither is needed for the records to be true, so that what is refused is logged.
-func (s *Stack) announce(sb cnm.Sandbox, cookie netns.Cookie, fd int, hostLink string) {
+func (s *Stack) announce(sb cnm.Sandbox, cookie netns.Cookie, fd int, l cnm.Link) {
 	w := s.current()
 	id, known := 0, false
-	if hostLink != "" {
-		// A link that is gone went out of service by another's hand, which is not for us to tell.
-		if l, err := s.conn.Link(link.Named(hostLink)); err == nil {
-			id, known = l.LowerNamespace, l.LowerNamespace != link.OwnNamespace
-		}
+	if l.Host != "" {
+		id, known = s.settleHost(l)
 	}
 	if w == nil || !w.wantsID(cookie) {
 		return
@@ -229,6 +227,25 @@ func (s *Stack) announce(sb cnm.Sandbox, cookie netns.Cookie, fd int, hostLink s
 		}
 	}
 	w.identified(cookie, id)
+}
+
+// settleHost asks for an endpoint's host side and takes a route off it that nothing uses, in one send. It returns the id of the namespace
+// where the other side is.
+//
+// Asking has the kernel bring the carrier up to date (rtnl_getlink, Linux 6.8): otherwise that happens a little later in a worker, and
+// until then a bridge keeps the port closed. With the carrier comes a route for multicast by that link (addrconf_add_mroute, Linux 2.6
+// to 6.18), though it is a bridge's port and never routes; each new one of those is put behind all others, and each carrier has the kernel
+// walk through all of them, under the lock that every attach waits for. With three thousand that was more than the rest of an attach.
+func (s *Stack) settleHost(l cnm.Link) (id int, known bool) {
+	var b link.Batch
+	var now link.Link
+	b.ReadLink(link.Named(l.Host), &now)
+	if l.Bridge != "" {
+		b.DeleteRoute(link.Route{Dst: multicast(), Link: l.Index, Table: localTable})
+	}
+	// A link that is gone went out of service by another's hand, which is not for us to tell; without IPv6 there is no route.
+	_ = s.conn.Do(&b)
+	return now.LowerNamespace, now.Index != 0 && now.LowerNamespace != link.OwnNamespace
 }
 
 // askID is the id of a namespace that has one already, or the one the kernel gives it.

@@ -55,7 +55,6 @@ type Driver struct {
 	told   func(cnm.Port)
 	conn   *link.Conn // in the host's namespace
 	reaper *reaper
-	ids    *namespaceIDs
 	host   *hostForwarding
 
 	mu   sync.Mutex // guards all below and what they point to; never held across the kernel
@@ -82,11 +81,7 @@ func New(cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, cnm.Errorf(cnm.Internal, "opening a netlink socket: %w", err)
 	}
-	ids, err := newNamespaceIDs(context.Background(), conn)
-	if err != nil {
-		return nil, errors.Join(cnm.Errorf(cnm.Internal, "reading namespace ids: %w", err), conn.Close())
-	}
-	d := &Driver{ids: ids, log: cfg.Log, fw: cfg.Firewall, ports: cfg.Ports, told: cfg.Published, conn: conn, nets: map[cnm.NetworkID]*network{}, live: newLive(), claimed: map[string]cnm.Network{}, absent: map[string]bool{}}
+	d := &Driver{log: cfg.Log, fw: cfg.Firewall, ports: cfg.Ports, told: cfg.Published, conn: conn, nets: map[cnm.NetworkID]*network{}, live: newLive(), claimed: map[string]cnm.Network{}, absent: map[string]bool{}}
 	if d.host, err = newHostForwarding(cfg.Firewall, d.hubs, cfg.Opened); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

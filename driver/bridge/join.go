@@ -51,16 +51,11 @@ func (d *Driver) Join(ctx context.Context, req cnm.JoinRequest) (cnm.JoinResult,
 	return r, nil
 }
 
-// plug makes an endpoint's link, and numbers a namespace that has had none.
+// plug makes an endpoint's link.
 func (d *Driver) plug(p endpointPlan, to site, req cnm.JoinRequest) error {
 	var b link.Batch
-	if !req.First {
-		p.plug(&b, to, req.NamespaceFD)
-		return d.conn.Do(&b)
-	}
-	d.ids.number(&b, req.NamespaceFD)
 	p.plug(&b, to, req.NamespaceFD)
-	return unnumbered(d.conn.Do(&b))
+	return d.conn.Do(&b)
 }
 
 // joined tells whether all that was refused is to make a link that is there from the same join: its name never comes again.

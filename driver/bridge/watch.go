@@ -125,7 +125,7 @@ func (d *Driver) delist(at cnm.Attachment) {
 // forwarding as it must be when links to the outside come and go.
 func (d *Driver) Watch(ctx context.Context, hint func(cnm.Hint)) error {
 	w, err := link.Watch(ctx, link.WatchOptions{
-		Topics: link.Links | link.Addresses | link.Neighbours | link.Routes, Gather: gatherEvents,
+		Topics: link.Links | link.Addresses | link.Neighbours | link.Routes, Removals: link.Addresses | link.Routes, Gather: gatherEvents,
 	})
 	if err != nil {
 		return cnm.Errorf(cnm.Internal, "watching links: %w", err)

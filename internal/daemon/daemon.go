@@ -145,7 +145,7 @@ func (d *Daemon) compose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack, err := sandbox.New(sandbox.Config{RunDir: d.cfg.RunDir, LinkDir: d.cfg.LinkDir, Log: d.log})
+	stack, err := sandbox.New(sandbox.Config{RunDir: d.cfg.RunDir, LinkDir: d.cfg.LinkDir, Log: d.log}) //nolint:contextcheck // it reads a list of ids, which no caller waits out
 	if err != nil {
 		return err
 	}

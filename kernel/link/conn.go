@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -96,10 +97,13 @@ func (c *Conn) Do(b *Batch) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expect(b)
+	if len(c.in) < largeReply && slices.ContainsFunc(b.msgs, func(m message) bool { _, asks := m.(answered); return asks }) {
+		c.in = make([]byte, largeReply)
+	}
 	var refused []error
 	for sent := 0; sent < len(b.msgs); {
 		first, n := c.encode(b.msgs[sent:])
-		err := c.exchange(first, n, func(i int, code syscall.Errno, text string) {
+		err := c.exchange(first, b.msgs[sent:sent+n], func(i int, code syscall.Errno, text string) {
 			c.unexpect(b.msgs[sent+i])
 			refused = append(refused, b.msgs[sent+i].subject().refused(sent+i, code, text))
 		})
@@ -133,7 +137,7 @@ func (c *Conn) encode(msgs []message) (first uint32, n int) {
 }
 
 // exchange sends the buffer and reads answers up to that of the last message.
-func (c *Conn) exchange(first uint32, n int, refused func(i int, code syscall.Errno, text string)) error {
+func (c *Conn) exchange(first uint32, msgs []message, refused func(i int, code syscall.Errno, text string)) error {
 	if err := c.transmit(); err != nil {
 		return err
 	}
@@ -144,8 +148,10 @@ func (c *Conn) exchange(first uint32, n int, refused func(i int, code syscall.Er
 		}
 		for m := (messages{rest: b}); m.next(); {
 			i := m.seq - first
-			if m.typ != unix.NLMSG_ERROR || i >= uint32(n) {
-				c.aside(m.typ, m.body)
+			if m.typ != unix.NLMSG_ERROR || i >= uint32(len(msgs)) {
+				if !answeredBy(msgs, i, &m) {
+					c.aside(m.typ, m.body)
+				}
 				continue // or an answer to a request that was given up
 			}
 			code, text, ok := parseAck(m.typ, m.flags, m.body)
@@ -155,11 +161,26 @@ func (c *Conn) exchange(first uint32, n int, refused func(i int, code syscall.Er
 			if code != 0 {
 				refused(int(i), code, text)
 			}
-			if int(i) == n-1 {
+			if int(i) == len(msgs)-1 {
 				return nil
 			}
 		}
 	}
+}
+
+// answered is a message that asks for something.
+type answered interface {
+	// answer takes what came back, and tells whether that was it.
+	answer(typ uint16, body []byte) bool
+}
+
+// answeredBy tells whether m was what message i asked for.
+func answeredBy(msgs []message, i uint32, m *messages) bool {
+	if i >= uint32(len(msgs)) {
+		return false
+	}
+	a, asks := msgs[i].(answered)
+	return asks && a.answer(m.typ, m.body)
 }
 
 // transmit sends the buffer in one system call.

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"strconv"
 
@@ -41,11 +43,56 @@ func (c *Conn) Link(r Ref) (Link, error) {
 	if err := r.check(); err != nil {
 		return Link{}, s.refused(0, unix.EINVAL, err.Error())
 	}
-	return one(c, query{subject: s, typ: unix.RTM_GETLINK, body: func(e *encoder) {
-		e.ifinfo(r.Index, 0, 0)
-		e.u32(unix.IFLA_EXT_MASK, extMaskSkipStats)
-		e.text(unix.IFLA_IFNAME, r.Name)
-	}}, decodeLink)
+	return one(c, query{subject: s, typ: unix.RTM_GETLINK, body: func(e *encoder) { e.askLink(r) }}, decodeLink)
+}
+
+// ReadLink appends the request for a link: where Do has no refusal of it, into is that link.
+func (b *Batch) ReadLink(r Ref, into *Link) { b.add(readLink{r, into}) }
+
+type readLink struct {
+	Ref
+	into *Link
+}
+
+func (r readLink) subject() subject { return subject{op: "read link", name: r.Ref.String()} }
+
+func (r readLink) encode(e *encoder) (uint16, uint16) {
+	e.askLink(r.Ref)
+	return unix.RTM_GETLINK, 0
+}
+
+func (r readLink) print(*line) {}
+
+func (r readLink) answer(typ uint16, body []byte) bool {
+	if typ != unix.RTM_NEWLINK {
+		return false
+	}
+	l, err := decodeLink(body)
+	if err == nil {
+		*r.into = l
+	}
+	return err == nil
+}
+
+// askLink appends the body of a request for one link.
+func (e *encoder) askLink(r Ref) {
+	e.ifinfo(r.Index, 0, 0)
+	e.u32(unix.IFLA_EXT_MASK, extMaskSkipStats)
+	e.text(unix.IFLA_IFNAME, r.Name)
+}
+
+// RaiseLoopback brings up the loopback of the namespace that the Conn belongs to. It is a call of the socket's and no message
+// (netdevice(7)), which is all that a namespace without anything else needs.
+func (c *Conn) RaiseLoopback() error {
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return fmt.Errorf("raise loopback: %w", err)
+	}
+	lo.SetUint16(unix.IFF_UP)
+	if cerr := c.raw.Control(func(fd uintptr) { err = unix.IoctlIfreq(int(fd), unix.SIOCSIFFLAGS, lo) }); cerr != nil {
+		return os.ErrClosed
+	}
+	return os.NewSyscallError("raise loopback", err)
 }
 
 // Addresses reads the addresses of both families of one link, or of all where

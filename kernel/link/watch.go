@@ -49,6 +49,12 @@ type WatchOptions struct {
 	Namespace int
 	// Topics to watch; zero means AllTopics.
 	Topics Topics
+	// Removals are those of the topics Addresses, Routes and Rules of which only the end is told. Of routes additions are told still
+	// that may have taken another's place, since the kernel announces that as an addition: those of another protocol than Own that
+	// lead to everywhere or are in a table above 255.
+	Removals Topics
+	// Own is the protocol of routes whose additions are not told, see Removals.
+	Own uint8
 	// AllNamespaces adds the events of every namespace that has an id in the watching
 	// one and belongs to the same user namespace or one below it.
 	AllNamespaces bool
@@ -123,6 +129,9 @@ func subscribe(socket int, o WatchOptions) error {
 	}
 	if o.Topics == 0 {
 		o.Topics = AllTopics
+	}
+	if err := filter(socket, o); err != nil { // before the first group, so that nothing gets past it
+		return err
 	}
 	for _, g := range o.Topics.groups() {
 		if err := setOption(socket, unix.NETLINK_ADD_MEMBERSHIP, int(g)); err != nil {

@@ -5,6 +5,7 @@ package link_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -154,6 +155,57 @@ func (r record) await(t *testing.T, w *link.Watcher, gone bool) {
 
 // TestWatchOtherNamespaces sees changes inside a namespace that has an id here,
 // and its death, from an unprivileged user namespace.
+// TestWatchRemovals: of what is watched for removals only those are told, and routes that may have taken another's place.
+func TestWatchRemovals(t *testing.T) {
+	t.Parallel()
+	isolated(t, func(t *testing.T) {
+		c := dial(t)
+		do(t, c, func(b *link.Batch) {
+			b.CreateVeth(link.Veth{Name: "v0", Index: 1002, Peer: link.Peer{Name: "v1", Index: 1003}})
+			b.SetLink(link.Change{Link: link.Named("v1"), Up: link.On})
+			b.SetLink(link.Change{Link: link.Named("v0"), Up: link.On})
+		})
+		topics := link.Addresses | link.Routes | link.Rules
+		w := watch(t, link.WatchOptions{Topics: topics, Removals: topics, Own: 67})
+		rule := link.Rule{From: prefix("192.0.2.9/32"), Priority: 100, Table: 1000}
+		do(t, c, func(b *link.Batch) {
+			b.AddAddress(link.Address{Link: 1002, Prefix: prefix("192.0.2.1/24")})
+			b.AddAddress(link.Address{Link: 1002, Prefix: prefix("2001:db8::1/64"), NoDAD: true})
+			b.AddRule(rule)
+			b.AddRoute(link.Route{Dst: prefix("0.0.0.0/0"), Gateway: addr("192.0.2.2"), Link: 1002, Protocol: 67})
+			b.AddRoute(link.Route{Dst: prefix("198.51.100.0/24"), Gateway: addr("192.0.2.2"), Link: 1002, Table: 1000, Protocol: 67})
+			b.AddRoute(link.Route{Dst: prefix("198.51.100.0/24"), Gateway: addr("192.0.2.2"), Link: 1002})
+			b.AddRoute(link.Route{Dst: prefix("0.0.0.0/0"), Gateway: addr("192.0.2.3"), Link: 1002, Metric: 5})
+			b.AddRoute(link.Route{Dst: prefix("2001:db8:1::/48"), Gateway: addr("2001:db8::2"), Link: 1002, Table: 1000})
+			b.DeleteRule(rule)
+			b.DeleteAddress(link.Address{Link: 1002, Prefix: prefix("2001:db8::1/64")})
+		})
+		var told []string
+		for e := range w.Events() {
+			switch e := e.(type) {
+			case *link.RouteEvent:
+				if !e.Gone {
+					told = append(told, fmt.Sprintf("%v metric %d", e.Route.Dst, e.Route.Metric))
+				}
+			case *link.RuleEvent:
+				if e.Gone {
+					told = append(told, "rule gone")
+				} else {
+					told = append(told, "rule")
+				}
+			case *link.AddressEvent:
+				if !e.Gone {
+					t.Fatalf("address %v is told", e.Address.Prefix)
+				}
+				if want := []string{"0.0.0.0/0 metric 5", "2001:db8:1::/48 metric 1024", "rule gone"}; !slices.Equal(told, want) {
+					t.Errorf("told %q, want %q", told, want)
+				}
+				return
+			}
+		}
+	})
+}
+
 func TestWatchOtherNamespaces(t *testing.T) {
 	t.Parallel()
 	isolated(t, func(t *testing.T) {

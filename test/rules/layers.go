@@ -36,7 +36,7 @@ func none() []string { return []string{} }
 // libraries speak to the kernel; only the kernel's rooms may use them.
 func libraries() []string {
 	return []string{
-		"github.com/mdlayher/netlink", "github.com/mdlayher/socket", "github.com/vishvananda/netlink", "github.com/vishvananda/netns",
+		"github.com/mdlayher/netlink", "github.com/mdlayher/socket", "golang.org/x/net/bpf", "github.com/vishvananda/netlink", "github.com/vishvananda/netns",
 		"github.com/google/nftables", "github.com/ti-mo/conntrack", "github.com/ti-mo/netfilter", "github.com/cilium/ebpf",
 	}
 }
