@@ -51,11 +51,7 @@ func New(socket string, timeout time.Duration) *Client {
 		socket:  socket,
 		timeout: timeout,
 		http: &http.Client{
-			Transport: &http.Transport{
-				DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
-				DisableCompression: true,
-				IdleConnTimeout:    time.Minute,
-			},
+			Transport:     &lines{dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) }},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
