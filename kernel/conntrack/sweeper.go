@@ -13,9 +13,13 @@ import (
 	"time"
 )
 
-// DefaultInterval is how long marks are gathered before a sweep that nobody
-// waits for.
+// DefaultInterval is the least time between sweeps that nobody waits for. A sweep
+// of an empty table takes 10 ms, since the kernel looks into each of its buckets.
 const DefaultInterval = 250 * time.Millisecond
+
+// gatherFor is how long the first mark after a while waits for others: whoever
+// wants the address again waits out what is left of the sweep.
+const gatherFor = 5 * time.Millisecond
 
 // ErrStopped is the answer of [Sweeper.Wait] when the sweeper no longer runs.
 var ErrStopped = errors.New("the connection table is no longer swept")
@@ -37,7 +41,7 @@ type Config struct {
 	// Local gives the host's own addresses; nil: those of the interfaces of the
 	// network namespace that Run is called in.
 	Local func() ([]netip.Addr, error)
-	// Interval gathers marks; 0: [DefaultInterval].
+	// Interval is the least time between two sweeps that nobody waits for; 0: [DefaultInterval].
 	Interval time.Duration
 	// Log hears of sweeps that were refused; nil: nobody does.
 	Log *slog.Logger
@@ -181,6 +185,7 @@ func (s *Sweeper) Wait(ctx context.Context, mark uint64) error {
 // Run sweeps until ctx ends, and then returns nil. It is called once.
 func (s *Sweeper) Run(ctx context.Context) error {
 	defer close(s.done)
+	var last time.Time // the end of a sweep
 	delay := time.NewTimer(s.cfg.Interval)
 	delay.Stop()
 	defer delay.Stop()
@@ -190,7 +195,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			return nil
 		case <-s.wake:
 			if !s.due(false) {
-				delay.Reset(s.cfg.Interval)
+				delay.Reset(max(gatherFor, s.cfg.Interval-time.Since(last)))
 				continue
 			}
 		case <-delay.C:
@@ -199,7 +204,9 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			}
 		}
 		delay.Stop()
-		if s.sweep(ctx) {
+		done := s.sweep(ctx)
+		last = time.Now()
+		if done {
 			continue
 		}
 		delay.Reset(s.cfg.Interval) // refused: again after a while
