@@ -132,7 +132,8 @@ func (c *Controller) look(ctx context.Context, hints map[cnm.Hint]bool, again *r
 		switch {
 		case h.Gone:
 		case h.Cookie != 0:
-			if sb, ok := c.sandboxOf(h.Cookie); ok {
+			// Our own detach hints too; where it was the last, nothing inside can be wrong.
+			if sb, ok := c.sandboxOf(h.Cookie); ok && len(c.table.attachments(sb)) > 0 {
 				c.reconcileSandbox(ctx, sb)
 			}
 		case h.Link != "":

@@ -166,8 +166,12 @@ const outsideLinks = ""
 func (d *Driver) follow(ctx context.Context, doubtful doubts, hint func(cnm.Hint)) {
 	for name := range doubtful {
 		delete(doubtful, name)
-		if name != outsideLinks {
+		if strings.HasPrefix(name, portPrefix) {
 			hint(cnm.Hint{Link: name})
+			continue
+		}
+		if name != outsideLinks { // a bridge, or a link between bridges: everything behind it may be concerned
+			hint(cnm.Hint{})
 			continue
 		}
 		drifts, err := d.host.open(ctx)
@@ -243,9 +247,11 @@ func (d *Driver) judgeLink(e *link.LinkEvent, doubtful doubts, hint func(cnm.Hin
 			hint(cnm.Hint{Link: portPrefix + strings.TrimPrefix(e.Link.Name, waitPrefix)})
 		}
 	case d.isBridge(e.Link.Index):
-		if e.Gone || e.Link.Flags&unix.IFF_UP == 0 || d.alteredHub(e.Link) {
-			hint(cnm.Hint{})
+		if e.Gone || e.Link.Flags&unix.IFF_UP == 0 || d.alteredHub(e.Link) { // or it is just being made
+			doubtful[e.Link.Name] |= wrongLink
+			return true
 		}
+		doubtful.clear(e.Link.Name, wrongLink)
 	case d.absent[e.Link.Name]:
 		hint(cnm.Hint{}) // the bridge that a network waits for
 	case !ours(e.Link.Name):
