@@ -18,8 +18,8 @@ import (
 // Whoever makes a link meanwhile takes the kernel's lock some thirty times, and so waits out nearly every burial that falls into that
 // time: 0.7 ms for each of its links. The larger half of the 20 ms is after the lock, for others to use.
 const (
-	smallBurial = 8   // while links are being made, and one more for every growAt that wait
-	growAt      = 64  // so twice that before manyWait
+	smallBurial = 4   // while links are being made, and one more for every growAt that wait
+	growAt      = 48  // so three times that before manyWait: a thousand are gone within a second
 	largeBurial = 256 // when nothing else runs, or when many wait
 	manyWait    = 512
 	// quietAfter is how long nothing must have run for a large burial.
