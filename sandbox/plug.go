@@ -43,6 +43,9 @@ func (s *Stack) Plug(ctx context.Context, ns cnm.OpenNamespace, at cnm.Attachmen
 			return endpointError(at, err, "plug endpoint %s", at.Endpoint.Name)
 		}
 	}
+	if s.pace.hurried(time.Now()) {
+		b.ReadLink(p.link.Link, new(link.Link)) // asked for it, the kernel does now what follows from the carrier
+	}
 	err = n.conn.Do(b)
 	if errors.Is(err, unix.EACCES) && slices.ContainsFunc(p.addresses, isIPv6) {
 		// The namespace begins with IPv6 off; this link is an endpoint's that has it.

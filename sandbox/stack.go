@@ -40,6 +40,7 @@ type Stack struct {
 	ids    *namespaceIDs
 
 	holders holders
+	pace    pace
 
 	mu sync.Mutex // guards the fields below; never held across the kernel
 	// made are the pins made by this process and not yet deleted: their records may

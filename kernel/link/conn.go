@@ -21,6 +21,7 @@ const (
 	maxSendMessages = 128
 
 	smallReply = 4 << 10  // an acknowledgement with its text
+	linkReply  = 8 << 10  // one link, of some 2 KiB, with what comes beside it
 	largeReply = 32 << 10 // what the kernel fills at most in one step of a dump
 )
 
@@ -97,8 +98,8 @@ func (c *Conn) Do(b *Batch) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expect(b)
-	if len(c.in) < largeReply && slices.ContainsFunc(b.msgs, func(m message) bool { _, asks := m.(answered); return asks }) {
-		c.in = make([]byte, largeReply)
+	if len(c.in) < linkReply && slices.ContainsFunc(b.msgs, func(m message) bool { _, asks := m.(answered); return asks }) {
+		c.in = make([]byte, linkReply)
 	}
 	var refused []error
 	for sent := 0; sent < len(b.msgs); {
