@@ -5,6 +5,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"sync/atomic"
 
@@ -46,10 +47,15 @@ func newNamespaceIDs(ctx context.Context) (*namespaceIDs, error) {
 
 func (n *namespaceIDs) close() error { return n.conn.Close() }
 
-// number gives the namespace behind a descriptor its id.
+// number gives the namespace behind a descriptor its id; 0 where another has taken that, as a second daemon may, and the kernel will choose
+// one.
 func (n *namespaceIDs) number(fd int) (int, error) {
 	id := int(n.last.Add(-1))
 	var b link.Batch
 	b.AssignNamespaceID(fd, id)
-	return id, n.conn.Do(&b)
+	err := n.conn.Do(&b)
+	if errors.Is(err, fs.ErrExist) {
+		return 0, nil
+	}
+	return id, err
 }

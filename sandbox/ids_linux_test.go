@@ -7,6 +7,7 @@ import (
 
 	cnm "github.com/libnetwork/cnm"
 	"github.com/libnetwork/cnm/kernel/kerneltest"
+	"github.com/libnetwork/cnm/kernel/link"
 )
 
 // TestNamespaceIDs: the kernel finds each new namespace before all that were there, also where another process goes on.
@@ -35,6 +36,21 @@ func TestNamespaceIDs(t *testing.T) {
 		if a <= firstID/2 || a <= b || b <= c {
 			t.Errorf("ids %d, %d and %d do not descend from %d", a, b, c, firstID)
 		}
+	})
+}
+
+// TestNamespaceIDTaken: an id that somebody else has given away meanwhile keeps no sandbox from being made.
+func TestNamespaceIDTaken(t *testing.T) {
+	t.Parallel()
+	kerneltest.Run(t, func(t *testing.T) {
+		g := newStage(t)
+		g.sandbox("a")
+		var b link.Batch
+		b.AssignNamespaceID(kerneltest.NewNS(t).Fd(), int(g.stack.ids.last.Load())-1)
+		if err := g.stack.conn.Do(&b); err != nil {
+			t.Fatal(err)
+		}
+		g.sandbox("b")
 	})
 }
 
