@@ -158,7 +158,8 @@ type Declarer interface {
 }
 
 // Reconciler compares the kernel with the wanted records and repairs it. It returns what differed. Where the records are
-// all there are, it also removes what carries our mark and is in none of them.
+// all there are, it also removes what carries our mark and is in none of them: so what it is about to make is not on record until it is
+// complete.
 type Reconciler interface {
 	Reconcile(ctx context.Context, w Wanted) ([]Drift, error)
 }

@@ -24,7 +24,7 @@ func beCounted(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(raiseLoopback(conn), conn.Close()); err != nil {
+	if err := errors.Join(conn.RaiseLoopback(), conn.Close()); err != nil {
 		return err
 	}
 	b := &bench{log: logger(), dir: dir}

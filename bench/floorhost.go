@@ -48,7 +48,7 @@ func newFloorHost(ctx context.Context, dir string, log *slog.Logger) (*floorHost
 	if h.conn, err = link.Dial(ns.Fd()); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
-	if err = raiseLoopback(h.conn); err == nil {
+	if err = h.conn.RaiseLoopback(); err == nil {
 		err = ns.Do(func() error { return h.furnish(ctx, dir, log) })
 	}
 	if err == nil {

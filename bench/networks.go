@@ -44,13 +44,6 @@ func wireNetwork(i int) wire.NetworkCreate {
 	return req
 }
 
-// raiseLoopback brings lo up in the namespace that conn is in.
-func raiseLoopback(conn *link.Conn) error {
-	var b link.Batch
-	b.SetLink(link.Change{Link: link.Named("lo"), Up: link.On})
-	return conn.Do(&b)
-}
-
 // pollEvery is how often something is looked at that nobody announces.
 const pollEvery = 2 * time.Millisecond
 

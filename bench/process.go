@@ -40,7 +40,7 @@ func newDaemonProcess(ctx context.Context, dir string) (*daemonProcess, error) {
 	}
 	d := &daemonProcess{dir: dir, ns: ns, client: client.New(daemonConfig(dir).Socket, time.Minute)}
 	if d.conn, err = link.Dial(ns.Fd()); err == nil {
-		err = raiseLoopback(d.conn)
+		err = d.conn.RaiseLoopback()
 	}
 	if err == nil {
 		_, err = d.start(ctx)

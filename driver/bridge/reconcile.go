@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -259,6 +258,10 @@ func (d *Driver) look(ctx context.Context, n *network, v *view, ats []cnm.Attach
 			v.marked = append(v.marked, x)
 		}
 	}
+	trunks := map[int]bool{}
+	for _, s := range sites {
+		trunks[s.trunk] = s.trunk != 0
+	}
 	for _, s := range sites {
 		entries, err := d.conn.FDB(ctx, s.bridge)
 		if err != nil {
@@ -266,7 +269,7 @@ func (d *Driver) look(ctx context.Context, n *network, v *view, ats []cnm.Attach
 		}
 		for _, e := range entries {
 			v.fdb[fdbKey{e.Link, e.MAC}] = true
-			if s.bridge == hub && e.Master && e.State == link.NoARP && slices.ContainsFunc(sites, func(s site) bool { return s.trunk != 0 && s.trunk == e.Link }) {
+			if trunks[e.Link] && e.Master && e.State == link.NoARP {
 				v.trunked = append(v.trunked, e)
 			}
 		}

@@ -201,7 +201,7 @@ func (c *checker) hostSide(at cnm.Attachment) {
 		c.want(c.hasEntry(name, at.Endpoint.MAC), "%s: forwarding entry %s on %s is missing", of, at.Endpoint.MAC, name)
 	}
 	for _, p := range at.Endpoint.Addresses {
-		n := link.Neighbour{Link: c.host.byName[hub].Index, Addr: p.Addr(), MAC: link.MAC(at.Endpoint.MAC), State: link.Permanent, Protocol: 67}
+		n := link.Neighbour{Link: c.host.byName[hub].Index, Addr: p.Addr(), MAC: link.MAC(at.Endpoint.MAC), State: link.Permanent, Protocol: ownProtocol}
 		c.want(slices.Contains(c.host.neighbours, n), "%s: neighbour %s on %s is missing", of, p.Addr(), hub)
 	}
 }

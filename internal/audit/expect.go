@@ -15,7 +15,7 @@ import (
 // Facts that a look at the kernel needs, by the documents of the rooms.
 const (
 	ownTable     uint32 = 1 << 31 // with the interface's index: the table of an endpoint in its sandbox
-	ownProtocol  uint8  = 67      // of our routes and rules in sandboxes
+	ownProtocol  uint8  = 67      // of our routes and rules in sandboxes, and neighbours on the host
 	rulePriority uint32 = 20000   // of our rules there
 	deadPrefix          = "cnx"   // a link in a sandbox that waits to be deleted
 	most                = 1296    // shards of a network

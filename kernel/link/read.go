@@ -46,7 +46,7 @@ func (c *Conn) Link(r Ref) (Link, error) {
 	return one(c, query{subject: s, typ: unix.RTM_GETLINK, body: func(e *encoder) { e.askLink(r) }}, decodeLink)
 }
 
-// ReadLink appends the request for a link: where Do has no refusal of it, into is that link.
+// ReadLink appends the request for a link: where Do has no refusal of it, into is that link, or as it was where the answer cannot be read.
 func (b *Batch) ReadLink(r Ref, into *Link) { b.add(readLink{r, into}) }
 
 type readLink struct {
